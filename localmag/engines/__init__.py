@@ -1,0 +1,72 @@
+"""The two protocols that everything below the conversation obeys.
+
+A `TokenModel` knows ids only. An `Engine` knows turns and events only. Everything above this package
+sees events, whatever runs underneath; generators are synchronous throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from localmag.types import Cancel, Event, Prefill, Sampling, Turn
+
+Backend = Literal["llama.cpp", "mlx", "scripted"]
+KVType = Literal["f16", "q8_0", "q4_0"]
+
+
+class TokenModel(Protocol):
+    """Ids in, ids out: llama.cpp, MLX, scripted."""
+
+    context: int
+    """Tokens the KV cache holds, prompt and reply together."""
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Iterator[Prefill | int]:
+        """Read the prompt, then draw ids without end.
+
+        Yields one `Prefill` per chunk (the first says how many ids the KV cache already held, the last
+        has done == total), then ids, each one as soon as it is drawn. It never stops at an end-of-text id
+        by itself: the caller closes the generator. It returns when the context is full, and when `cancel`
+        is set (polled between prefill chunks or sooner, and before each id). What was read and drawn stays
+        in the KV cache for the next call's prefix.
+
+        Raises RunFailed if the native library does, ContextTooSmall if `ids` leave no room for one id.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free native memory. Safe to call twice."""
+        ...
+
+
+class Engine(Protocol):
+    """A turn in, events out: `local` (any TokenModel), `host` (a local one in its own process), remote."""
+
+    def reply(self, turn: Turn, cancel: Cancel) -> Iterator[Event]:
+        """Write one reply. The last event is `Done`, also when cancelled; failures raise a LocalmagError.
+
+        May yield `Loading` first if the weights are not in memory yet.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Which engine to start, in full: plain data that crosses to the engine's process.
+
+    `context` is in tokens, `gpu_layers` counts from the top (-1: all that the device list allows),
+    `threads` 0 lets the engine choose the physical cores.
+    """
+
+    backend: Backend
+    weights: Path
+    tokenizer: Path
+    context: int
+    kv_type: KVType = "f16"
+    gpu_layers: int = -1
+    threads: int = 0
+    log: Path | None = None

@@ -1,0 +1,45 @@
+"""Where localmag keeps its things. Functions, so that nothing is read or made at import.
+
+`LOCALMAG_HOME`, where set, holds all of it in one folder (tests and portable installs use this);
+otherwise the platform's own folders are used (XDG on Linux).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import PlatformDirs
+
+_DIRS = PlatformDirs("localmag", appauthor=False)
+
+
+def _folder(kind: str, otherwise: Path) -> Path:
+    home = os.environ.get("LOCALMAG_HOME")
+    path = Path(home).expanduser() / kind if home else otherwise
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def data() -> Path:
+    """Conversations: what must never be lost."""
+    return _folder("data", _DIRS.user_data_path)
+
+
+def cache() -> Path:
+    """What can be made again."""
+    return _folder("cache", _DIRS.user_cache_path)
+
+
+def config() -> Path:
+    """What the user wrote: `config.toml`, more models, key maps."""
+    return _folder("config", _DIRS.user_config_path)
+
+
+def logs() -> Path:
+    """Logs of the native libraries, one file per engine process, the newest few kept."""
+    return _folder("logs", _DIRS.user_log_path)
+
+
+def database() -> Path:
+    return data() / "sessions.db"
