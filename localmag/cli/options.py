@@ -1,0 +1,168 @@
+"""The options that chat and ask share, and how they, the config file and the model's card become one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from localmag import catalogue, config, store
+from localmag.cli.output import warn
+from localmag.engines import EngineSpec
+from localmag.errors import NotFound, WrongUsage
+from localmag.types import Sampling
+
+
+class BackendChoice(StrEnum):
+    auto = "auto"
+    llamacpp = "llama.cpp"
+
+
+class KVChoice(StrEnum):
+    f16 = "f16"
+    q8_0 = "q8_0"
+    q4_0 = "q4_0"
+
+
+Backend = Annotated[BackendChoice, typer.Option("--backend", help="What runs the weights.")]
+Quant = Annotated[
+    str | None, typer.Option("--quant", metavar="Q", help="Which build of the model, as Q4_K_M.")
+]
+Ctx = Annotated[
+    int | None, typer.Option("--ctx", metavar="N", min=64, help="Context in tokens, prompt and reply together.")
+]
+KV = Annotated[KVChoice | None, typer.Option("--kv-type", help="Precision of the KV cache.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Draw the same reply again; else random."),
+]
+Temp = Annotated[
+    float | None,
+    typer.Option("--temp", metavar="T", min=0.0, max=10.0, help="Temperature; 0 is greedy. Else the card's."),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option("--top-p", metavar="P", min=0.0, max=1.0, help="Nucleus sampling; 1 is off. Else the card's."),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option("--max-tokens", metavar="N", min=1, help="Most tokens of a reply, reasoning and answer together."),
+]
+System = Annotated[
+    str | None,
+    typer.Option(
+        "--system",
+        metavar="TEXT|@FILE",
+        help="System prompt instead of the model's own; '' sends none. A file may hold [THINK]…[/THINK].",
+    ),
+]
+Keep = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-reasoning/--strip-reasoning",
+        help="Whether past reasoning stays in the prompt of later turns; stripped by default.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run's model and how to run it, every choice made."""
+
+    installed: store.Installed
+    spec: EngineSpec
+    sampling: Sampling
+    seed: int | None
+    max_tokens: int
+    keep_reasoning: bool
+    system: str | None
+    """The system prompt's source text, None for none."""
+    system_is_template: bool
+    """Whether [THINK]…[/THINK] in it are control tokens: in the model's own prompt and in files, not in TEXT."""
+
+
+def resolve(
+    model: str | None,
+    *,
+    quant: str | None,
+    ctx: int | None,
+    kv: KVChoice | None,
+    seed: int | None,
+    temp: float | None,
+    top_p: float | None,
+    max_tokens: int | None,
+    system: str | None,
+    keep: bool | None,
+) -> Run:
+    """Flags over the config file over the model's card. Raises what `store.locate` and `config.load` raise."""
+    settings = config.load()
+    found = store.locate(model or default_model(settings), quant)
+    context = ctx or settings.context or found.context
+    if found.trained and context > found.trained:
+        raise WrongUsage(
+            f"{found.title} was trained for {found.trained:,} tokens of context, and {context:,} were asked for.",
+            f"Use --ctx {found.trained} or less.",
+        )
+    text, is_template = _system(system, found)
+    return Run(
+        installed=found,
+        spec=EngineSpec(
+            backend="llama.cpp",
+            weights=found.weights,
+            tokenizer=found.tokenizer,
+            context=context,
+            kv_type=kv.value if kv else settings.kv_type,
+            gpu_layers=settings.gpu_layers,
+            threads=settings.threads,
+        ),
+        sampling=Sampling(
+            temperature=_first(temp, settings.temperature, found.temperature),
+            top_p=_first(top_p, settings.top_p, found.top_p),
+        ),
+        seed=seed,
+        max_tokens=max_tokens or settings.max_tokens or found.max_tokens,
+        keep_reasoning=settings.keep_reasoning if keep is None else keep,
+        system=text,
+        system_is_template=is_template,
+    )
+
+
+def default_model(settings: config.Config) -> str:
+    """The config's model, else the best one that is here, else the demo, saying so on stderr."""
+    chosen = settings.model or store.newest()
+    if chosen is None:
+        warn(f"No Magistral weights are on this machine yet, so the bundled demo answers. {get_magistral()}")
+        return catalogue.DEMO
+    return chosen
+
+
+def get_magistral() -> str:
+    """One sentence: how to get the real thing."""
+    model, _ = catalogue.find(catalogue.NEWEST)
+    build = model.build()
+    return f"For {model.title}, run `localmag pull {catalogue.NEWEST}` ({build.gigabytes:.1f} GB)."
+
+
+def _first(*choices: float | None) -> float:
+    return next(c for c in choices if c is not None)
+
+
+def _system(flag: str | None, found: store.Installed) -> tuple[str | None, bool]:
+    if flag is None:
+        path = found.system_prompt
+        return (_read(path), True) if path else (None, False)
+    if flag.startswith("@"):
+        return _read(Path(flag[1:]).expanduser()), True
+    return (flag or None), False
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as exc:
+        raise NotFound(
+            f"The system prompt {path} cannot be read ({exc.strerror}).", "Check the path after @."
+        ) from exc

@@ -1,0 +1,131 @@
+"""What a plain terminal or pipe sees of a reply: the answer on stdout, all the rest on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from localmag.sanitize import Sanitizer
+from localmag.types import (
+    Done,
+    Event,
+    Loading,
+    Malformed,
+    Prefill,
+    Stop,
+    TextDelta,
+    ThinkingClosed,
+    ThinkingDelta,
+    ToolCallReady,
+)
+
+_ENDINGS = {
+    Stop.LENGTH: "the reply reached its most tokens or the end of the context",
+    Stop.CANCELLED: "stopped",
+    Stop.BUDGET: "the thinking budget ran out",
+    Stop.LOOP: "it repeated itself",
+    Stop.ERROR: "the engine failed",
+}
+
+
+def warn(text: str) -> None:
+    """A line on stderr that scripts may ignore."""
+    print(f"localmag: {text}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+class Printer:
+    """Draws one reply after another as its events come.
+
+    The answer goes to stdout as it is (control sequences taken out if that is a terminal); reasoning, progress
+    and notes go to stderr, dimmed where colour is wanted. Nothing it writes depends on what came earlier than
+    the current line, so a token costs the same however long the reply is.
+    """
+
+    def __init__(self, *, hide_thinking: bool = False) -> None:
+        self._hide = hide_thinking
+        self._out, self._err = _Channel(sys.stdout), _Channel(sys.stderr)
+        self._live = sys.stderr.isatty()
+        self._dim = self._live and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._status = ""
+
+    def show(self, events: Iterable[Event]) -> Done | None:
+        """Draw every event, and return the last one. The line is left finished also if `events` raises."""
+        done = None
+        try:
+            for event in events:
+                self._draw(event)
+                if isinstance(event, Done):
+                    done = event
+        finally:
+            self._clear()
+            self._err.end_line()
+            self._out.end_line()
+        if done and done.stop in _ENDINGS:
+            warn(_ENDINGS[done.stop] + ".")
+        return done
+
+    def _draw(self, event: Event) -> None:
+        match event:
+            case Loading(fraction) if fraction < 1:
+                self._say(f"loading {fraction:.0%}")
+            case Prefill(done, total) if done < total:
+                self._say(f"reading the prompt {done / total:.0%}")
+            case ThinkingDelta(text) if not self._hide:
+                self._clear()
+                self._err.write(text, dim=self._dim)
+            case ThinkingDelta():
+                self._say("thinking")
+            case ThinkingClosed(tokens, seconds):
+                self._clear()
+                if not self._hide:
+                    self._err.end_line()
+                    self._err.write(f"[thought {seconds:.1f} s · {tokens:,} tokens]", dim=self._dim)
+                    self._err.end_line()
+            case TextDelta(text):
+                self._clear()
+                self._out.write(text)
+            case ToolCallReady(call):
+                warn(f"the model asks for the tool {call.name}({call.arguments}), which ask and chat do not run.")
+            case Malformed(text, why):
+                warn(f"{why}: {text!r}" if text else why)
+            case _:
+                self._clear()
+
+    def _say(self, status: str) -> None:
+        """A progress line that replaces the last one; only on a terminal."""
+        if self._live and status != self._status:
+            self._clear()
+            self._status = status
+            sys.stderr.write(status)
+            sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self._status:
+            sys.stderr.write("\r" + " " * len(self._status) + "\r")
+            self._status = ""
+
+
+class _Channel:
+    """One stream, with a sanitizer if it is a terminal, that knows whether its line is finished."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._sanitizer = Sanitizer() if stream.isatty() else None
+        self._open = False
+
+    def write(self, text: str, *, dim: bool = False) -> None:
+        if self._sanitizer:
+            text = self._sanitizer.feed(text)
+        if not text:
+            return
+        self._stream.write(f"\x1b[2m{text}\x1b[22m" if dim else text)
+        self._stream.flush()
+        self._open = not text.endswith("\n")
+
+    def end_line(self) -> None:
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False

@@ -1,0 +1,164 @@
+"""Which weights are on this machine, and where: the only caller of huggingface_hub."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from localmag import catalogue, gguf
+from localmag.catalogue import Build, Model
+from localmag.errors import NotFound
+
+_UNKNOWN_CONTEXT = 8192  # tokens, for a file that does not say what it was trained for
+_CARD = {"temperature": 0.7, "top_p": 0.95}  # the sampling of every Magistral card
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Weights on disk, ready to be loaded, with what their model's card says of them.
+
+    `context` is the tokens to open by default, `trained` the most the weights were trained for; 0: unknown.
+    """
+
+    model: str
+    title: str
+    build: str
+    backend: str
+    weights: Path
+    tokenizer: Path
+    system_prompt: Path | None
+    context: int
+    trained: int
+    max_tokens: int
+    temperature: float
+    top_p: float
+
+
+def locate(name: str, quant: str | None = None) -> Installed:
+    """The weights that `name` means: a catalogue name (`demo`, `magistral:1.1`), a GGUF file, or a folder.
+
+    Raises NotFound if there are none (saying how to get them), BadFile if the file is not a GGUF, is cut short,
+    or has a vocabulary other than Tekken. Opens no socket.
+    """
+    if catalogue.is_name(name):
+        model, named = catalogue.find(name)
+        build = model.build(quant or named)
+        return _bundled(model, build) if model.name == catalogue.DEMO else _fetched(model, build)
+    if _looks_like_path(name):
+        return _at(Path(name).expanduser())
+    catalogue.find(name)
+    raise AssertionError("find raises for every name that is_name refuses")
+
+
+def newest() -> str | None:
+    """The name of the best model whose weights are already here, None if only the demo is."""
+    for model in catalogue.models():
+        for build in model.builds:
+            if model.repo and _in_cache(build.repo, build.file) and _in_cache(model.repo, "tekken.json"):
+                return f"{model.name}:{build.quant}"
+    return None
+
+
+def how_to_get(model: Model, build: Build) -> str:
+    """One sentence: the command that brings this build to this machine."""
+    size = f" ({build.gigabytes:.1f} GB)" if build.gigabytes else ""
+    return f"Run `localmag pull {model.aliases[0]}:{build.quant}`{size}, or try `localmag chat demo`."
+
+
+def _bundled(model: Model, build: Build) -> Installed:
+    folder = Path(__file__).parent / "demo"
+    return _installed(model, build, folder / build.file, folder / "tekken.json", folder / "SYSTEM_PROMPT.txt")
+
+
+def _fetched(model: Model, build: Build) -> Installed:
+    weights = _in_cache(build.repo, build.file)
+    tokenizer = _in_cache(model.repo, "tekken.json")
+    if weights is None or tokenizer is None:
+        what = "weights are" if weights is None else "tokenizer (tekken.json) is"
+        raise NotFound(
+            f"{model.title} {build.quant}: its {what} not on this machine.", how_to_get(model, build)
+        )
+    return _installed(model, build, weights, tokenizer, _in_cache(model.repo, "SYSTEM_PROMPT.txt"))
+
+
+def _installed(
+    model: Model, build: Build, weights: Path, tokenizer: Path, system_prompt: Path | None
+) -> Installed:
+    return Installed(
+        model=model.name,
+        title=model.title,
+        build=build.quant,
+        backend=build.backend,
+        weights=weights,
+        tokenizer=tokenizer,
+        system_prompt=system_prompt,
+        context=model.advised,
+        trained=model.context,
+        max_tokens=model.max_tokens,
+        temperature=model.temperature,
+        top_p=model.top_p,
+    )
+
+
+def _looks_like_path(name: str) -> bool:
+    separators = [os.sep, *([os.altsep] if os.altsep else [])]
+    return name.endswith(".gguf") or any(s in name for s in separators) or Path(name).exists()
+
+
+def _at(path: Path) -> Installed:
+    """A GGUF the user points at, with tekken.json (and, where there is one, SYSTEM_PROMPT.txt) beside it."""
+    if path.is_dir():
+        path = _only_gguf_in(path)
+    header = gguf.read(path)
+    gguf.require_tekken(path, header)
+    tokenizer = path.parent / "tekken.json"
+    if not tokenizer.is_file():
+        raise NotFound(
+            f"There is no tekken.json beside {path.name}, so its prompts cannot be encoded exactly.",
+            "Put the tekken.json of the model's own repository into the same folder.",
+        )
+    prompt = path.parent / "SYSTEM_PROMPT.txt"
+    trained = header.trained_context
+    context = min(trained, _UNKNOWN_CONTEXT) if trained else _UNKNOWN_CONTEXT
+    return Installed(
+        model=path.stem,
+        title=str(header.metadata.get("general.name") or path.stem),
+        build=path.name,
+        backend="llama.cpp",
+        weights=path,
+        tokenizer=tokenizer,
+        system_prompt=prompt if prompt.is_file() else None,
+        context=context,
+        trained=trained,
+        max_tokens=context,
+        **_CARD,
+    )
+
+
+def _only_gguf_in(folder: Path) -> Path:
+    files = sorted(p for p in folder.glob("*.gguf") if "mmproj" not in p.name)
+    if len(files) == 1:
+        return files[0]
+    if files:
+        names = ", ".join(p.name for p in files[:6])
+        raise NotFound(f"{folder} holds {len(files)} GGUF files: {names}.", "Give the path of one of them.")
+    raise NotFound(f"There is no GGUF file in {folder}.", "Give a folder that holds one, or the file's path.")
+
+
+def _in_cache(repo: str, file: str) -> Path | None:
+    """The file in the Hugging Face cache that every tool shares, None if it is not (wholly) there."""
+    if not (_hub_cache() / f"models--{repo.replace('/', '--')}").is_dir():
+        return None  # the common case, told without importing the hub's client (0.3 s)
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, file, cache_dir=_hub_cache())
+    return Path(found) if isinstance(found, str) else None
+
+
+def _hub_cache() -> Path:
+    """As huggingface_hub defines it: HF_HUB_CACHE, else HF_HOME/hub, else the XDG cache's huggingface/hub."""
+    if cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(cache).expanduser()
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
+    return Path(os.environ.get("HF_HOME") or base).expanduser() / "hub"
