@@ -118,7 +118,9 @@ def _fenced(path: Path) -> str:
     except UnicodeDecodeError as exc:
         raise WrongUsage(f"{path} is not UTF-8 text.", "Give text files only.") from exc
     except OSError as exc:
-        raise NotFound(f"The file {path} cannot be read ({exc.strerror}).", "Check the path after -f.") from exc
+        raise NotFound(
+            f"The file {path} cannot be read ({exc.strerror}).", "Check the path after -f."
+        ) from exc
     fence = "```"
     while fence in text:
         fence += "`"

@@ -32,7 +32,8 @@ Quant = Annotated[
     str | None, typer.Option("--quant", metavar="Q", help="Which build of the model, as Q4_K_M.")
 ]
 Ctx = Annotated[
-    int | None, typer.Option("--ctx", metavar="N", min=64, help="Context in tokens, prompt and reply together.")
+    int | None,
+    typer.Option("--ctx", metavar="N", min=64, help="Context in tokens, prompt and reply together."),
 ]
 KV = Annotated[KVChoice | None, typer.Option("--kv-type", help="Precision of the KV cache.")]
 Seed = Annotated[
@@ -41,15 +42,19 @@ Seed = Annotated[
 ]
 Temp = Annotated[
     float | None,
-    typer.Option("--temp", metavar="T", min=0.0, max=10.0, help="Temperature; 0 is greedy. Else the card's."),
+    typer.Option("--temp", metavar="T", min=0.0, max=5.0, help="Temperature; 0 is greedy. Else the card's."),
 ]
 TopP = Annotated[
     float | None,
-    typer.Option("--top-p", metavar="P", min=0.0, max=1.0, help="Nucleus sampling; 1 is off. Else the card's."),
+    typer.Option(
+        "--top-p", metavar="P", min=0.0, max=1.0, help="Nucleus sampling; 1 is off. Else the card's."
+    ),
 ]
 MaxTokens = Annotated[
     int | None,
-    typer.Option("--max-tokens", metavar="N", min=1, help="Most tokens of a reply, reasoning and answer together."),
+    typer.Option(
+        "--max-tokens", metavar="N", min=1, help="Most tokens of a reply, reasoning and answer together."
+    ),
 ]
 System = Annotated[
     str | None,
@@ -114,7 +119,7 @@ def resolve(
             weights=found.weights,
             tokenizer=found.tokenizer,
             context=context,
-            kv_type=kv.value if kv else settings.kv_type,
+            kv_type=kv.value if kv else settings.kv_type or "f16",
             gpu_layers=settings.gpu_layers,
             threads=settings.threads,
         ),

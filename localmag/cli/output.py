@@ -87,7 +87,9 @@ class Printer:
                 self._clear()
                 self._out.write(text)
             case ToolCallReady(call):
-                warn(f"the model asks for the tool {call.name}({call.arguments}), which ask and chat do not run.")
+                warn(
+                    f"the model asks for the tool {call.name}({call.arguments}), which ask and chat do not run."
+                )
             case Malformed(text, why):
                 warn(f"{why}: {text!r}" if text else why)
             case _:

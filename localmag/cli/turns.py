@@ -1,0 +1,64 @@
+"""What ask and chat do alike: start the engine, build the conversation, let Ctrl+C stop a reply."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+from localmag.chat import Conversation
+from localmag.cli.options import Run
+from localmag.engines.host import HostedEngine
+from localmag.prompt import system_message
+from localmag.sessions import Sessions
+from localmag.types import Message
+
+
+class Interruptible:
+    """A `Cancel` that Ctrl+C sets: the first stops the reply and keeps it, a second leaves at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    def __enter__(self) -> Interruptible:
+        self._before = signal.signal(signal.SIGINT, self._stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self._event.is_set():
+            raise KeyboardInterrupt
+        self._event.set()
+
+
+@contextmanager
+def engine(run: Run) -> Iterator[HostedEngine]:
+    """The run's engine, loading already, closed at the end whatever happens."""
+    running = HostedEngine(run.spec)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.close()
+
+
+def system_of(run: Run) -> Message | None:
+    """The system message; [THINK] markers are control tokens in a prompt file only, never in typed text."""
+    if run.system is None:
+        return None
+    return system_message(run.system) if run.system_is_template else Message.of("system", run.system)
+
+
+def prompt_messages(run: Run, text: str) -> list[Message]:
+    """A first turn's messages."""
+    system = system_of(run)
+    return [*([system] if system else []), Message.of("user", text)]

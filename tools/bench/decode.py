@@ -1,0 +1,100 @@
+"""Decode through `localmag ask` beside a bare llama_decode loop over the same file, both greedy.
+
+The bare loop does what llama.cpp's own llama-bench does: one id at a time through llama_decode, the argmax
+taken by llama.cpp's greedy sampler, no text, no pipe, no process boundary. The runs alternate, and the medians
+are compared, so that a noisy neighbour hits both.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROUNDS = 5
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "localmag" / "demo"
+LARGE = ROOT / "build" / "bench" / "synthetic-100m"
+
+
+def rows() -> Iterator[tuple[str, ...]]:
+    yield row("demo model", DEMO / "demo-Q8_0.gguf", tokens=256, wanted="")
+    yield row("synthetic, 100 M parameters", synthetic(), tokens=128, wanted="≥ 0.95")
+
+
+def row(name: str, file: Path, *, tokens: int, wanted: str) -> tuple[str, ...]:
+    ours, bare = [], []
+    with tempfile.TemporaryDirectory() as home:
+        for _ in range(ROUNDS):
+            bare.append(in_its_own_process(file, tokens))
+            ours.append(through_ask(file, tokens, home))
+    a, b = statistics.median(ours), statistics.median(bare)
+    return (f"decode, {name}: ask / bare loop", f"{a:.1f} tok/s", f"{b:.1f} tok/s", f"{a / b:.3f}", wanted)
+
+
+def synthetic() -> Path:
+    """Made once, with the demo's tokenizer beside it: about 100 M parameters of random weights."""
+    file = LARGE / "synthetic.gguf"
+    if not file.exists():
+        from tools.synthetic_gguf import HUNDRED_MILLION, write
+
+        LARGE.mkdir(parents=True, exist_ok=True)
+        (LARGE / "tekken.json").write_bytes((DEMO / "tekken.json").read_bytes())
+        write(file, DEMO / "tekken.json", HUNDRED_MILLION)
+    return file
+
+
+def through_ask(file: Path, tokens: int, home: str) -> float:
+    """Tokens per second, as `localmag ask --json` reports them."""
+    program = str(Path(sys.executable).with_name("localmag"))
+    command = [program, "ask", str(file), PROMPT, "--json", "--temp", "0", "--max-tokens", str(tokens)]
+    command += ["--system", ""]
+    environment = os.environ | {"LOCALMAG_HOME": home}
+    done = subprocess.run(command, check=True, capture_output=True, env=environment, stdin=subprocess.DEVNULL)
+    return float(json.loads(done.stdout)["timing"]["decode_tps"])
+
+
+PROMPT = "Sort the numbers 41, 7, 902, 33, 350 and 128 from the smallest to the largest, and say how."
+
+
+def in_its_own_process(file: Path, tokens: int) -> float:
+    command = [sys.executable, "-m", "tools.bench.decode", str(file), str(tokens)]
+    done = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return float(done.stdout)
+
+
+def bare(file: Path, tokens: int) -> float:
+    """Tokens per second of the shortest loop that llama.cpp's own API allows."""
+    import llama_cpp as llama
+
+    llama.llama_backend_init()
+    silent = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(silent, ctypes.c_void_p(0))
+    model = llama.llama_model_load_from_file(str(file).encode(), llama.llama_model_default_params())
+    params = llama.llama_context_default_params()
+    params.n_ctx, params.n_threads, params.n_threads_batch = 1024, os.cpu_count() or 1, os.cpu_count() or 1
+    context = llama.llama_init_from_model(model, params)
+    sampler = llama.llama_sampler_init_greedy()
+    prompt = (llama.llama_token * 40)(*range(1500, 1540))
+    if llama.llama_decode(context, llama.llama_batch_get_one(prompt, len(prompt))):
+        raise RuntimeError("the prompt was not read")
+    one = (llama.llama_token * 1)()
+    start = 0.0
+    for i in range(tokens):
+        one[0] = llama.llama_sampler_sample(sampler, context, -1)
+        if i == 0:
+            start = time.perf_counter()  # ours counts from the first id, too
+        if llama.llama_decode(context, llama.llama_batch_get_one(one, 1)):
+            raise RuntimeError("an id was not decoded")
+    return tokens / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    print(bare(Path(sys.argv[1]), int(sys.argv[2])))
