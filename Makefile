@@ -30,7 +30,7 @@ chat test bench demo-model:
 	@$(BOOTSTRAP) $@ $(ARGS)
 
 ask:
-	@$(BOOTSTRAP) ask $(ARGS) "$$LOCALMAG_QUESTION"
+	@$(BOOTSTRAP) ask $(ARGS) $(if $(LOCALMAG_QUESTION),"$$LOCALMAG_QUESTION")
 
 install check clean:
 	@$(BOOTSTRAP) $@
