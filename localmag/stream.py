@@ -53,7 +53,7 @@ from localmag.types import (
 )
 
 NOT_UTF8 = "bytes that are not UTF-8"
-"""The `why` of invalid bytes."""
+AFTER_END = "after the end of the reply"
 
 # PEP 383: "surrogateescape" turns the invalid byte 0xNN into U+DCNN, which valid UTF-8 cannot produce.
 _ESCAPED = re.compile("([\udc80-\udcff]+)")
@@ -180,7 +180,7 @@ class Parser:
         else:
             self.answer_tokens += 1
         if self.ended:
-            return (self._late(id),)
+            return self._late(id)
         if self._first_text <= id < self._vocabulary:
             data = self._piece(id)
             if self._call is None:
@@ -248,10 +248,11 @@ class Parser:
         tokens = self.reasoning_tokens - self._opened_tokens
         return ThinkingClosed(tokens, self._clock() - self._opened_at)
 
-    def _late(self, id: int) -> Event:
-        text_id = self._first_text <= id < self._vocabulary
-        text = _bytes_spelled(self._piece(id)) if text_id else _spelled(id, self._control)
-        return Malformed(text, "after the end of the reply")
+    def _late(self, id: int) -> tuple[Event, ...]:
+        if self._first_text <= id < self._vocabulary:
+            text = self._utf8.feed(self._piece(id))
+            return (Malformed(escaped(text), AFTER_END),) if text else ()
+        return (*self.finish(), Malformed(_spelled(id, self._control), AFTER_END))
 
 
 class _Call:
@@ -272,19 +273,22 @@ class _Call:
         try:
             return tuple(ToolCallReady(call) for call in self._read(control))
         except _BrokenCall as broken:
-            text = "".join(_spelled(id, control) + _bytes_spelled(data) for id, data in self._segments)
-            return (Malformed(text, str(broken)),)
+            why = str(broken)
+        except RecursionError:
+            why = "a tool call nested too deep"
+        text = "".join(_spelled(id, control) + _bytes_spelled(data) for id, data in self._segments)
+        return (Malformed(text, why),)
 
     def _read(self, control: ControlIds) -> list[ToolCall]:
         match [(id, bytes(data)) for id, data in self._segments]:
             case [(_, listed)] if control.args is None:
                 return _listed_calls(listed)
             case [(_, name), (args, arguments)] if args == control.args:
-                return [_one_call(name, b"", arguments)]
+                return [_one_call(name, arguments)]
             case [(_, name), (call_id, id), (args, arguments)] if (
-                call_id == control.call_id and args == control.args
+                id and call_id == control.call_id and args == control.args
             ):
-                return [_one_call(name, id, arguments)]
+                return [_one_call(name, arguments, id)]
         raise _BrokenCall("a tool call that is cut off or out of order")
 
 
@@ -292,7 +296,7 @@ class _BrokenCall(ValueError):
     pass
 
 
-def _one_call(name: bytes, id: bytes, arguments: bytes) -> ToolCall:
+def _one_call(name: bytes, arguments: bytes, id: bytes = b"") -> ToolCall:
     if not _FUNCTION.fullmatch(name):
         raise _BrokenCall("a tool call without a valid function name")
     if not isinstance(_json(arguments), dict):
@@ -313,18 +317,16 @@ def _listed_calls(listed: bytes) -> list[ToolCall]:
 
 def _listed_call(call: object) -> ToolCall:
     match call:
-        case {"name": str(name), "arguments": dict(arguments)}:
-            id = str(call.get("id", ""))
-            return _one_call(
-                name.encode("utf-8", "replace"), id.encode("utf-8", "replace"), json.dumps(arguments).encode()
-            )
+        case {"name": str(name), "arguments": dict(arguments), **rest}:
+            fields = (name, json.dumps(arguments, ensure_ascii=False), str(rest.get("id", "")))
+            return _one_call(*(field.encode("utf-8", "backslashreplace") for field in fields))
     raise _BrokenCall("a tool call without a name and arguments")
 
 
 def _json(data: bytes) -> object:
     try:
         return json.loads(data.decode())
-    except (ValueError, RecursionError) as exc:  # nesting deeper than Python's stack is no JSON for us
+    except ValueError as exc:
         raise _BrokenCall("a tool call whose arguments are not JSON") from exc
 
 

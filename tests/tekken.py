@@ -6,11 +6,15 @@ v13's (Magistral's): ids 20 to 31 are unused there, [ARGS] to [/THINK] are 32 to
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import mistral_common
+
+from localmag.prompt import Codec
 
 NAMES = (
     *("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"),
@@ -44,3 +48,10 @@ def write(tekken: dict[str, Any], folder: Path) -> Path:
     path = folder / "tekken.json"
     path.write_text(json.dumps(tekken), encoding="utf-8")
     return path
+
+
+@functools.cache
+def codec(version: str = "v13") -> Codec:
+    """The full-size tokenizer of a version, loaded once for all tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Codec.load(write(bundled() if version == "v3" else as_version(version), Path(folder)))
