@@ -72,8 +72,16 @@ class Message:
 
     @property
     def reasoning(self) -> str:
-        """Every stretch of reasoning, joined by a blank line where there are several."""
-        return "\n\n".join(p.text for p in self.parts if isinstance(p, Thinking))
+        """Every stretch of reasoning, joined by a blank line where there are several.
+
+        One that was interrupted (by `Malformed`, by a call) and went on is one stretch.
+        """
+        text, between = "", ""
+        for part in self.parts:
+            if isinstance(part, Thinking):
+                text += between + part.text
+                between = "\n\n" if part.closed and text else ""
+        return text
 
 
 # ── A turn ────────────────────────────────────────────────────────────────────────────────────────
@@ -166,6 +174,8 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:
+    """More reasoning. An empty one opens a stretch of it."""
+
     text: str
 
 
