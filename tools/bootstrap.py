@@ -19,7 +19,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -370,43 +369,39 @@ def stage(line: str) -> str:
 
 HINTS = (
     (
-        r"CMAKE_CX?X?C?_COMPILER|No CMAKE_|[Cc]ould not find compiler|Visual Studio|cc: not found",
+        r"No CMAKE_\w+_COMPILER|CMAKE_\w+_COMPILER not set|could not be found|find compiler|Visual Studio",
         "A C++ compiler is missing. Install one (Debian and Ubuntu: sudo apt install build-essential; Fedora:"
         " sudo dnf install gcc-c++; macOS: xcode-select --install; Windows: the Visual Studio Build Tools"
         " with C++) and run this again.",
     ),
     (
-        r"No space left on device|disk full",
+        r"No space left|disk full",
         "The disk is full. Free about 2 GB and run this again.",
     ),
     (
-        r"fatal error: Killed|Killed signal|out of memory|cc1plus: .*memory",
+        r"Killed|out of memory|[Cc]annot allocate",
         "The compiler ran out of memory. Close other programs, set CMAKE_BUILD_PARALLEL_LEVEL=1 and run this"
         " again.",
     ),
     (
-        r"nvcc|CUDA|cuda",
-        "The CUDA build did not compile. LOCALMAG_BACKEND=cpu builds for the CPU instead.",
-    ),
-    (
-        r"Vulkan|glslc|SPIRV",
-        "The Vulkan build did not compile. LOCALMAG_BACKEND=cpu builds for the CPU instead.",
-    ),
-    (
-        r"Connection|Temporary failure|No matching distribution|ReadTimeout|SSLError|ProxyError|Max retries",
-        "The package index did not answer, or lacks a package. Check the network and `pip config list`, then"
-        " run this again: what was fetched is kept.",
+        r"[Cc]onnect|name resolution|No matching distribution|[Tt]ime(d )?out|SSL|[Pp]roxy|Max retries",
+        "The package index did not answer, or lacks a package. Check the network and what `pip config list`"
+        " says, then run this again; what was fetched is kept.",
     ),
 )
 
 
 def failure(lines: Sequence[str]) -> str:
-    """The end of pip's log and, where its cause is a known one, what to do."""
-    tail = deque((line.rstrip() for line in lines if line.strip()), maxlen=12)
-    text = "\n".join(lines)
-    todo = next((hint for pattern, hint in HINTS if re.search(pattern, text)), "")
-    todo = todo or f"The whole log is {log_path()}; run this again once its cause is gone."
-    return "Installing failed. The last lines of the log are:\n\n    " + "\n    ".join(tail) + f"\n\n{todo}"
+    """What pip's log says went wrong and, where the cause is a known one, what to do.
+
+    The first errors name the cause and the last lines the consequence; thousands may lie between.
+    """
+    lines = [line.strip()[:160] for line in lines if line.strip()]
+    errors = [line for line in lines if re.search(r"\berror\b|\bfatal\b|No space left", line, re.I)]
+    shown = list(dict.fromkeys((*errors[:8], *lines[-4:])))
+    known = (hint for pattern, hint in HINTS if re.search(pattern, "\n".join(errors)))
+    todo = next(known, "Once its cause is gone, run this again: it goes on from here.")
+    return "\n    ".join(("installing failed:", *shown)) + f"\n{todo}\nThe full log is {log_path()}"
 
 
 # ── Jobs ──────────────────────────────────────────────────────────────────────────────────────────
