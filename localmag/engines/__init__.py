@@ -6,7 +6,7 @@ sees events, whatever runs underneath; generators are synchronous throughout.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -23,7 +23,7 @@ class TokenModel(Protocol):
     context: int
     """Tokens the KV cache holds, prompt and reply together."""
 
-    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Iterator[Prefill | int]:
+    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
         """Read the prompt, then draw ids without end.
 
         Yields one `Prefill` per chunk (the first says how many ids the KV cache already held, the last

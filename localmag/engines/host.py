@@ -1,0 +1,266 @@
+"""An Engine in a process of its own: native code may crash there without taking the conversation along.
+
+The child is `engines/worker.py`, started by itself rather than forked or spawned by multiprocessing: it
+must not import the program that started it, and forking a process with threads and a screen is unsafe.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import localmag
+from localmag import paths
+from localmag.engines import EngineSpec
+from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
+from localmag.errors import EngineDied, RunFailed
+from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
+
+_POLL_S = 0.02  # how often `cancel` is looked at while nothing arrives
+_PATIENCE_S = 10.0  # from a cancel to the end of a reply; a child that takes longer hangs
+_LOGS_KEPT = 10
+
+# The child finds this very package, and nothing in the working directory (-P): a stray `random.py` there
+# would run otherwise.
+_CODE = "import sys; sys.path.insert(0, sys.argv.pop()); from localmag.engines.worker import main; main()"
+
+
+def engine_for(spec: EngineSpec) -> HostedEngine:
+    """The engine that runs `spec`, not started yet."""
+    return HostedEngine(spec)
+
+
+class HostedEngine:
+    """Runs `spec` in a child process, started by `start` or by the first reply, and again after it died.
+
+    `reply` may be called from any thread, `start` and `close` from any other. A new reply ends the one
+    before. The child's output and llama.cpp's log go to `spec.log`, or else to a new file in `paths.logs()`.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._spec = spec
+        self._numbers = count(1)
+        self._lock = threading.Lock()  # over the two below
+        self._child: _Child | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin loading in the background, if that has not begun. Failures come out of the next reply."""
+        self._running()
+
+    def reply(self, turn: Turn, cancel: Cancel) -> Iterator[Event]:
+        """See Engine. Yields `Loading` until the weights are in memory.
+
+        Raises what the engine raised; EngineDied, after the events that had arrived, if its process ended.
+        """
+        child = self._running()
+        number = next(self._numbers)
+        with child.asked(Ask(number, turn)) as frames:
+            yield from _events(child, number, frames, cancel)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id while one runs."""
+        child = self._child
+        return child.process.pid if child and not child.ended else None
+
+    @property
+    def log(self) -> Path | None:
+        """Where the child writes its log, once started."""
+        return self._child.log if self._child else self._spec.log
+
+    def close(self) -> None:
+        """End the child; a reply under way ends as cancelled. Safe to call twice."""
+        with self._lock:
+            self._closed = True
+            child = self._child
+        if child:
+            child.close()
+
+    def _running(self) -> _Child:
+        with self._lock:
+            if self._closed:
+                raise RunFailed("The engine is closed.", "Start localmag again.")
+            child = self._child
+            if child is None or (child.ended and child.failure is None):
+                child = self._child = _Child(self._spec)
+            return child
+
+
+def _events(
+    child: _Child, number: int, frames: queue.SimpleQueue[Frame | None], cancel: Cancel
+) -> Iterator[Event]:
+    if child.fraction < 1:
+        yield Loading(child.fraction)
+    patience: float | None = None
+    while True:
+        if cancel.is_set():
+            if child.fraction < 1:  # it goes on loading, for the next question
+                yield _CANCELLED
+                return
+            if patience is None:
+                child.send(Halt(number))
+                patience = time.monotonic() + _PATIENCE_S
+            elif time.monotonic() > patience:
+                child.process.kill()
+                yield _CANCELLED
+                return
+        try:
+            frame = frames.get(timeout=_POLL_S)
+        except queue.Empty:
+            continue
+        match frame:
+            case Loaded(fraction):
+                yield Loading(fraction)
+            case Said(events=events):
+                yield from events
+                if isinstance(events[-1], Done):
+                    return
+            case Failed():
+                child.failure = None
+                raise frame.error()
+            case None:
+                if not child.closing:
+                    raise child.death()
+                yield _CANCELLED
+                return
+
+
+_CANCELLED = Done(Stop.CANCELLED, Usage(), Timing())  # of a reply of which nothing is known
+
+
+class _Child:
+    """One child process, from its start to its end."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.log = spec.log or _new_log()
+        self.fraction = 0.0
+        """How much is loaded; 1 when replies can begin."""
+        self.failure: Failed | None = None
+        """Why loading failed, until a reply has said so."""
+        self.ended = False
+        self.closing = False
+        self._lock = threading.Lock()  # over `ended` and the mailboxes
+        self._mailboxes: dict[int, queue.SimpleQueue[Frame | None]] = {}
+        self.process = _spawn(self.log)
+        assert self.process.stdin and self.process.stdout
+        self._wire = Wire(self.process.stdout, self.process.stdin)
+        threading.Thread(target=self._receive, name="engine-events", daemon=True).start()
+        self.send(Start(replace(spec, log=self.log)))
+
+    @contextmanager
+    def asked(self, ask: Ask) -> Iterator[queue.SimpleQueue[Frame | None]]:
+        """Ask, and receive its frames inside the block; None says that the process has ended."""
+        frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        with self._lock:
+            self._mailboxes[ask.number] = frames
+            if self.ended:
+                frames.put(self.failure)
+        self.send(ask)
+        try:
+            yield frames
+        finally:  # also where the caller lost interest halfway
+            with self._lock:
+                del self._mailboxes[ask.number]
+            self.send(Halt(ask.number))
+
+    def send(self, frame: Frame) -> None:
+        """A child that cannot be told has ended, and its mailboxes will say so."""
+        with suppress(OSError, ValueError):
+            self._wire.send(frame)
+
+    def death(self) -> EngineDied:
+        return EngineDied(
+            f"The engine's process ended unexpectedly ({_how(self.process.wait())}).",
+            f"Send the message again and it starts anew; its log is {self.log}.",
+        )
+
+    def close(self) -> None:
+        self.closing = True
+        self._wire.close()
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+    def _receive(self) -> None:
+        try:
+            while True:
+                self._deliver(self._wire.receive())
+        except (EOFError, OSError, ValueError, Garbled):
+            self._bury()
+
+    def _deliver(self, frame: Frame) -> None:
+        with self._lock:
+            match frame:
+                case Said(number) | Failed(int(number)):
+                    if number in self._mailboxes:  # else it was abandoned
+                        self._mailboxes[number].put(frame)
+                    return
+                case Loaded(fraction):
+                    self.fraction = fraction
+                case Failed():
+                    self.failure, self.ended = frame, True
+            for frames in self._mailboxes.values():
+                frames.put(frame)
+
+    def _bury(self) -> None:
+        try:
+            self.process.wait(timeout=2)
+        except subprocess.TimeoutExpired:  # its pipe is closed or garbled, but it lives
+            self.process.kill()
+            self.process.wait()
+        self._wire.close()
+        with self._lock:
+            self.ended = True
+            for frames in self._mailboxes.values():
+                frames.put(None)
+
+
+def _spawn(log: Path) -> subprocess.Popen[bytes]:
+    home = str(Path(localmag.__file__).parent.parent)
+    # Its own session or console: Ctrl+C in the terminal is meant for the program alone. No
+    # PR_SET_PDEATHSIG: Linux sends that when the starting *thread* ends; the pipe's end is enough.
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NO_WINDOW}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-X", "utf8", "-c", _CODE, home],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            **apart,
+        )
+
+
+def _new_log() -> Path:
+    """A new log file's path; of the old ones the newest few are kept."""
+    folder = paths.logs()
+    for old in sorted(folder.glob("engine-*.log"))[: 1 - _LOGS_KEPT]:
+        with suppress(OSError):  # Windows holds on to the log of a running engine
+            old.unlink()
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return folder / f"engine-{stamp}-{os.getpid()}-{next(_LOG_NUMBERS)}.log"
+
+
+_LOG_NUMBERS = count(1)
+
+
+def _how(code: int) -> str:
+    """An exit code in words."""
+    if code >= 0:
+        return f"exit code {code:#x}" if code > 255 else f"exit code {code}"  # Windows' are status words
+    name = signal.Signals(-code).name
+    return f"{name}, perhaps because memory ran out" if name == "SIGKILL" else name

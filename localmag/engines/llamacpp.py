@@ -1,0 +1,290 @@
+"""llama.cpp as a TokenModel, on the low-level functions of llama-cpp-python. The only caller of llama_cpp.
+
+The package's high-level class is avoided: it spends time on every token that grows with the reply, renders
+a template found in the GGUF, and redirects this process's own output (its README's `verbose=False`).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+
+from localmag import gguf
+from localmag.engines import EngineSpec
+from localmag.engines.cores import physical_cores
+from localmag.engines.nativelog import NativeLog
+from localmag.engines.prefix import reusable
+from localmag.engines.sampler import Sampler
+from localmag.errors import BadFile, DoesNotFit, LocalmagError, RunFailed
+from localmag.prompt import Codec
+from localmag.types import Cancel, Prefill, Sampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_KV_TYPES = {"f16": native.GGML_TYPE_F16, "q8_0": native.GGML_TYPE_Q8_0, "q4_0": native.GGML_TYPE_Q4_0}
+_BATCH = 2048  # most ids in one llama_decode; llama.cpp's own default
+_LEAST_CHUNK = 32  # fewer ids at once would read the weights too often for too little
+_POLL_S = 0.02  # how often `cancel` is looked at while native code runs
+
+_FILLER = b"<SPECIAL>"  # stands for a control token without a use
+_ABORTED = 2  # llama_decode's answer when the abort callback said so
+
+
+class LlamaCpp:
+    """One model and its one context of `spec.context` tokens.
+
+    `on_load` is called with fractions from 0 to 1 while weights load; what it raises stops the loading and
+    comes out of here.
+
+    Raises NotFound and BadFile for the file, DoesNotFit for memory, RunFailed otherwise.
+    """
+
+    def __init__(self, spec: EngineSpec, on_load: Callable[[float], None] = lambda fraction: None) -> None:
+        self.context = spec.context
+        self._spec = spec
+        self._model: int | None = None
+        self._ctx: int | None = None
+        self._held: list[int] = []  # the ids whose keys and values the cache holds, by place
+        self._rate = 0.0  # ids per second of the last prefill chunk
+        self._ids = (native.llama_token * _BATCH)()
+        self._batch = native.llama_batch(token=self._ids)  # null positions: llama.cpp counts on by itself
+        self._logits_at = 0
+        self._logits = np.empty(0, np.float32)
+        self._abort = _AbortFlag()
+        gguf.require_tekken(spec.weights, gguf.read(spec.weights))
+        self._log = NativeLog.to(spec.log)
+        try:
+            self._load_model(on_load)
+            self._make_context()
+        except BaseException:
+            self.close()
+            raise
+
+    # ── Loading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _load_model(self, on_load: Callable[[float], None]) -> None:
+        stopped: list[BaseException] = []
+
+        def progress(fraction: float, _: Any) -> bool:
+            try:
+                on_load(fraction)
+            except BaseException as exc:  # it cannot fly through native frames: carried around them
+                stopped.append(exc)
+            return not stopped
+
+        params = native.llama_model_default_params()
+        params.n_gpu_layers = self._spec.gpu_layers
+        params.progress_callback = native.llama_progress_callback(progress)
+        self._model = native.llama_model_load_from_file(str(self._spec.weights).encode(), params)
+        if stopped:
+            raise stopped[0]
+        if not self._model:
+            raise self._load_error()
+        vocab = native.llama_model_get_vocab(self._model)
+        self._vocabulary = native.llama_vocab_n_tokens(vocab)
+
+    def _make_context(self) -> None:
+        params = native.llama_context_default_params()
+        params.n_ctx = self.context
+        params.n_batch = min(_BATCH, self.context)
+        params.n_outputs_max = 1  # logits of the last id only: the default reserves them for a whole batch
+        params.n_threads = params.n_threads_batch = self._spec.threads or physical_cores()
+        params.type_k = params.type_v = _KV_TYPES[self._spec.kv_type]
+        if self._spec.kv_type == "f16":
+            params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_AUTO
+        else:  # a quantized V cache works with flash attention only
+            params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        params.abort_callback = self._abort.callback
+        params.abort_callback_data = self._abort.data
+        self._ctx = native.llama_init_from_model(self._model, params)
+        if not self._ctx:
+            raise self._load_error()
+        self._memory = native.llama_get_memory(self._ctx)
+        offloaded = native.llama_supports_gpu_offload() and self._spec.gpu_layers != 0
+        # A GPU does not hear the abort callback, so chunks bound how long a cancel waits; elsewhere they
+        # are for progress only, and longer ones read faster.
+        self._chunk_s = 0.1 if offloaded else 0.5
+
+    def _load_error(self) -> LocalmagError:
+        """What the log says of a model that did not load, in words for the user."""
+        name, said = self._spec.weights.name, "\n".join(self._log.errors())
+        if "failed to allocate" in said or "out of memory" in said or "unable to allocate" in said:
+            return DoesNotFit(
+                f"{name} with a context of {self.context:,} tokens needs more memory than is free.",
+                "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",
+            )
+        if "unknown model architecture" in said:
+            return BadFile(
+                f"{name} has an architecture this llama.cpp does not know.",
+                "Update localmag, or choose a build of a Magistral or Ministral model.",
+            )
+        if self._model:
+            return RunFailed(
+                f"llama.cpp could not set up {name} ({self._log.last_error()}).", self._log.advice()
+            )
+        return BadFile(
+            f"llama.cpp cannot load {name} ({self._log.last_error()}).", "Fetch it again, or verify it."
+        )
+
+    def require_vocabulary(self, codec: Codec) -> None:
+        """Raises BadFile unless every id means the same bytes to llama.cpp as to the tokenizer.
+
+        Control tokens must agree in name where the tokenizer names them; fillers may be called anything.
+        """
+        vocab = native.llama_model_get_vocab(self._model)
+        text_of = native.llama_vocab_get_text
+        theirs = [text_of(vocab, id) for id in range(self._vocabulary)]
+        ours = [_FILLER if name.startswith("<SPECIAL_") else name.encode() for name in codec.control.names]
+        ours += [_spelled(piece) for piece in codec.pieces[len(ours) :]]
+        if len(theirs) != len(ours):
+            differs = f"{len(theirs):,} ids in the one, {len(ours):,} in the other"
+        else:
+            pairs = enumerate(zip(theirs, ours, strict=True))
+            wrong = next((i for i, (a, b) in pairs if a != b and b is not _FILLER), None)
+            if wrong is None:
+                return
+            a, b = (side[wrong].decode("utf-8", "replace") for side in (theirs, ours))
+            differs = f"id {wrong} is {a!r} in the one, {b!r} in the other"
+        raise BadFile(
+            f"{self._spec.weights.name} was not made for {self._spec.tokenizer.name}: {differs}.",
+            "Use the tekken.json of the model that this file was made from.",
+        )
+
+    # ── Generating ────────────────────────────────────────────────────────────────────────────────
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
+        """See TokenModel. A cancelled chunk or id is rolled back out of the KV cache."""
+        if self._ctx is None:
+            raise RunFailed("The model is closed.", "Load it again.")
+        self._keep(reusable(self._held, ids, self.context))
+        with self._abort.when(cancel):
+            yield Prefill(len(self._held), len(ids))
+            while len(self._held) < len(ids):
+                if cancel.is_set() or not self._read_chunk(ids):
+                    return
+                yield Prefill(len(self._held), len(ids))
+            draw = Sampler(sampling)
+            for _ in range(self.context - len(ids)):
+                if cancel.is_set():
+                    return
+                id = draw(self._last_logits())
+                yield id
+                self._ids[0] = id
+                if not self._decode(1):
+                    return
+                self._held.append(id)
+
+    def _keep(self, count: int) -> None:
+        """Forget what the cache holds after its first `count` ids."""
+        if not native.llama_memory_seq_rm(self._memory, 0, count, -1):
+            # Some architectures cannot forget the end alone.
+            native.llama_memory_clear(self._memory, False)
+            count = 0
+        del self._held[count:]
+
+    def _read_chunk(self, ids: Sequence[int]) -> bool:
+        """Decode the prompt's next chunk, sized by the speed of the last one; False if aborted."""
+        start = len(self._held)
+        size = int(self._rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
+        size = min(max(size, _LEAST_CHUNK), _BATCH, self.context, len(ids) - start)
+        chunk = list(ids[start : start + size])
+        self._ids[:size] = chunk
+        began = time.perf_counter()
+        if not self._decode(size):
+            return False
+        native.llama_synchronize(self._ctx)  # a GPU returns before it has computed
+        self._rate = size / (time.perf_counter() - began)
+        self._held += chunk
+        return True
+
+    def _decode(self, size: int) -> bool:
+        """Decode the first `size` of `_ids`; False if aborted, with the cache as it was."""
+        self._batch.n_tokens = size
+        answer = native.llama_decode(self._ctx, self._batch)
+        if answer == 0:
+            return True
+        self._keep(len(self._held))
+        if answer == _ABORTED:
+            return False
+        raise RunFailed(
+            f"llama.cpp failed while computing (code {answer}, {self._log.last_error()}).",
+            self._log.advice(),
+        )
+
+    def _last_logits(self) -> NDArray[np.float32]:
+        """Logits of the last id decoded: a view of llama.cpp's own buffer, good until the next decode."""
+        pointer = native.llama_get_logits_ith(self._ctx, -1)
+        at = ctypes.addressof(pointer.contents)
+        if at != self._logits_at:
+            self._logits = np.frombuffer((ctypes.c_float * self._vocabulary).from_address(at), np.float32)
+            self._logits_at = at
+        return self._logits
+
+    def close(self) -> None:
+        """Free context and model, in that order. Safe to call twice."""
+        if self._ctx:
+            native.llama_free(self._ctx)
+        if self._model:
+            native.llama_model_free(self._model)
+        self._ctx = self._model = None
+        self._held.clear()
+        self._logits_at, self._logits = 0, np.empty(0, np.float32)
+
+
+def _byte_letters() -> dict[int, int]:
+    """GPT-2's printable letter for each byte: how GGUF spells the pieces of a byte-level vocabulary."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(256, 512))
+    return {byte: byte if byte in printable else next(others) for byte in range(256)}
+
+
+_LETTERS = _byte_letters()
+
+
+def _spelled(piece: bytes) -> bytes:
+    return piece.decode("latin-1").translate(_LETTERS).encode()
+
+
+class _AbortFlag:
+    """A flag that native threads read without Python: llama.cpp asks it thousands of times per second.
+
+    The callback's type is `bool (*)(void *)`. Given a string of one or no character, the C library's
+    strlen() is such a function: false while the first byte is 0. A Python callback here would take the GIL
+    at every node of the graph, which costs a small model a third of its speed.
+    """
+
+    def __init__(self) -> None:
+        self._flag = ctypes.create_string_buffer(2)
+        library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
+        self.callback = ctypes.cast(library.strlen, native.ggml_abort_callback)
+        self.data = ctypes.addressof(self._flag)
+
+    @contextmanager
+    def when(self, cancel: Cancel) -> Iterator[None]:
+        """Abort native work within `_POLL_S` of `cancel` being set, while the block runs."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_POLL_S):
+                if cancel.is_set():
+                    self._flag.value = b"1"
+                    return
+
+        self._flag.value = b""
+        watcher = threading.Thread(target=watch, name="cancel-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+            self._flag.value = b""

@@ -1,0 +1,66 @@
+"""Draws the next id exactly as the model card says: temperature, then top_p, then one draw. Nothing else.
+
+llama.cpp's own chain sorts the whole vocabulary for this. Here the nucleus is found among the few ids that
+can be in it: ids with less than (1 - top_p) / vocabulary of the mass hold less than 1 - top_p together,
+so the others hold at least top_p, and the smallest set that does lies among them. Same distribution,
+no approximation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localmag.errors import RunFailed
+from localmag.types import Sampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Sampler:
+    """One reply's sampler: call it with logits (float32, one per id of the vocabulary) to draw an id.
+
+    Its random numbers (numpy's PCG64) depend on the seed alone, so equal logits give equal replies on
+    every engine and platform.
+    """
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._temperature = sampling.temperature
+        self._top_p = sampling.top_p
+        self._random = np.random.default_rng(sampling.seed).random
+        self._mass = np.empty(0, np.float32)
+
+    def __call__(self, logits: NDArray[np.float32]) -> int:
+        """Raises RunFailed if the model's numbers are broken (not finite)."""
+        best = int(logits.argmax())
+        peak = logits[best]
+        if not np.isfinite(peak):
+            raise RunFailed(
+                "The model computed numbers that are not finite.",
+                "Its file may be damaged: verify it, or try another quant or KV type.",
+            )
+        return best if self._temperature == 0 else self._draw(logits, peak)
+
+    def _draw(self, logits: NDArray[np.float32], peak: np.float32) -> int:
+        if self._mass.size != logits.size:
+            self._mass = np.empty(logits.size, np.float32)
+        mass = np.subtract(logits, peak, out=self._mass)
+        mass /= self._temperature
+        np.exp(mass, out=mass)
+        total = float(mass.sum())
+        if self._top_p >= 1:
+            return _pick(np.cumsum(mass, dtype=np.float64), self._random())
+        ids = np.flatnonzero(mass >= (1 - self._top_p) / mass.size * total)
+        found = mass[ids].astype(np.float64)
+        order = np.argsort(-found, kind="stable")  # stable: ties go to the lower id on every platform
+        reached = np.cumsum(found[order])
+        size = int(np.searchsorted(reached, self._top_p * total)) + 1
+        return int(ids[order[_pick(reached[:size], self._random())]])
+
+
+def _pick(reached: NDArray[np.float64], uniform: float) -> int:
+    """Index drawn from running sums of mass, by a number in [0, 1)."""
+    place = int(np.searchsorted(reached, uniform * reached[-1], side="right"))
+    return min(place, reached.size - 1)
