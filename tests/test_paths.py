@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localmag import paths
+
+
+def test_localmag_home_holds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALMAG_HOME", str(tmp_path / "deep" / "home"))
+    made = [paths.data(), paths.cache(), paths.config(), paths.logs()]
+    assert len(set(made)) == 4
+    for path in made:
+        assert path.is_dir()
+        assert path.is_relative_to(tmp_path / "deep" / "home")
+    assert paths.database().parent == paths.data()
+
+
+def test_a_tilde_in_localmag_home_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("LOCALMAG_HOME", "~/mine")
+    assert paths.data() == tmp_path / "mine" / "data"
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="XDG is Linux's convention")
+def test_without_it_the_platform_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCALMAG_HOME", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert paths.data() == tmp_path / "xdg" / "localmag"
+
+
+def test_importing_makes_no_folder(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    code = "import localmag.paths, localmag.config, localmag.sessions, localmag.chat"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"LOCALMAG_HOME": str(home), "PATH": ""})
+    assert not home.exists()
