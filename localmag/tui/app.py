@@ -1,0 +1,60 @@
+"""The Textual application: one chat screen, its help, and a welcome where there are no weights yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from localmag.tui.screens.chat import ChatScreen, Label
+from localmag.tui.worker import Opener
+
+SAVING_S = 5.0
+"""Seconds to wait at the end for a partial reply to be saved."""
+
+
+class ChatApp(App[int]):
+    TITLE = "localmag"
+    CSS_PATH = "screens/chat.tcss"  # the default screen's own would not be read
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "quit", "Quit", priority=True),
+        Binding("f1", "help", "Keys", priority=True),
+    ]
+
+    def __init__(self, open_conversation: Opener, label: Label, *, offer: str | None = None) -> None:
+        super().__init__()
+        self.chat = ChatScreen(open_conversation, label)
+        self._offer = offer
+
+    def get_default_screen(self) -> Screen[None]:
+        return self.chat
+
+    def on_mount(self) -> None:
+        if self._offer is None:
+            self.chat.start()
+        else:
+            from localmag.tui.screens.welcome import WelcomeScreen  # rarely shown, so rarely imported
+
+            self.push_screen(WelcomeScreen(self._offer), self._answered)
+
+    def _answered(self, demo: bool | None) -> None:
+        if demo:
+            self.chat.start()
+        else:
+            self.exit(0)
+
+    def action_help(self) -> None:
+        from localmag.tui.screens.help import HelpScreen  # rarely shown, so rarely imported
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from super().get_system_commands(screen)
+        if screen is self.chat:
+            yield SystemCommand("Reasoning", "Show or hide it", self.chat.action_toggle_reasoning)
+            yield SystemCommand("Copy the answer", "To the clipboard", self.chat.action_copy_answer)
+            yield SystemCommand("Copy the reasoning", "To the clipboard", self.chat.action_copy_reasoning)

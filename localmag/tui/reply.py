@@ -1,0 +1,306 @@
+"""What is known of one reply while it comes in: its state, its text, its numbers.
+
+Events go in through `fold`, the screen reads what it draws. Nothing here knows a widget or a clock: the
+caller says what time it is, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from localmag.errors import LocalmagError
+from localmag.sanitize import Sanitizer, sanitize
+from localmag.types import (
+    Done,
+    Event,
+    Loading,
+    Malformed,
+    Message,
+    Prefill,
+    Stop,
+    TextDelta,
+    Thinking,
+    ThinkingClosed,
+    ThinkingDelta,
+    Timing,
+    ToolCall,
+    ToolCallReady,
+    Usage,
+)
+
+
+class State(StrEnum):
+    """Where a reply is. The last three are final."""
+
+    WAITING = "waiting"
+    LOADING = "loading"
+    READING = "reading"
+    THINKING = "thinking"
+    ANSWERING = "answering"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        return self in (State.DONE, State.STOPPED, State.FAILED)
+
+
+class Reply:
+    """One question and the reply to it, folded from events. Texts are chunks, safe to show."""
+
+    def __init__(self, question: str, now: float = 0.0) -> None:
+        self.question = sanitize(question)
+        self.state = State.WAITING
+        self.reasoning: list[str] = []
+        self.answer: list[str] = []
+        self.notes: list[str] = []
+        self.error: LocalmagError | None = None
+        self.stop: Stop | None = None
+        self.usage: Usage | None = None
+        self.timing: Timing | None = None
+        self.loaded = 0.0
+        self.read = 0
+        self.to_read = 0
+        self.reasoning_tokens = 0
+        self.answer_tokens = 0
+        self.reasoning_seconds = 0.0
+        self._sent = now
+        self._first: float | None = None
+        self._opened: float | None = None
+        self._counted = 0
+        self._joint = ""
+        self._safe_reasoning = Sanitizer()
+        self._safe_answer = Sanitizer()
+
+    @classmethod
+    def of(cls, question: str, message: Message | None) -> Reply:
+        """A reply of an earlier session, as it was saved."""
+        reply = cls(question)
+        reply.state = State.DONE if message else State.STOPPED
+        for part in message.parts if message else ():
+            match part:
+                case Thinking(text):
+                    if reply.reasoning:
+                        reply.reasoning.append("\n\n")
+                    reply.reasoning.append(sanitize(text))
+                case ToolCall(name, arguments):
+                    reply.notes.append(_called(name, arguments))
+                case Malformed(text, why):
+                    reply.notes.append(_broken(text, why))
+                case _:
+                    reply.answer.append(sanitize(part.text))
+        return reply
+
+    # ── what happens ──────────────────────────────────────────────────────────────────────────────
+
+    def fold(self, event: Event, now: float) -> None:
+        match event:
+            case Loading(fraction):
+                self.state = State.LOADING
+                self.loaded = fraction
+            case Prefill(done, total):
+                self.state = State.READING
+                self.read, self.to_read = done, total
+            case ThinkingDelta(text):
+                self._think(text, now)
+            case ThinkingClosed(tokens, seconds):
+                self._close_thinking(tokens, seconds)
+            case TextDelta(text):
+                self._speak(text, now)
+            case ToolCallReady(call):
+                self.notes.append(_called(call.name, call.arguments))
+            case Malformed(text, why):
+                self.notes.append(_broken(text, why))
+            case Done(stop, usage, timing):
+                self._finish(stop, usage, timing, now)
+
+    def fail(self, error: LocalmagError, now: float) -> None:
+        self._settle(now)
+        self.error = error
+        self.state = State.FAILED
+
+    def cut(self, now: float) -> None:
+        """The stream ended without a Done."""
+        if not self.state.final:
+            self._settle(now)
+            self.stop = Stop.CANCELLED
+            self.state = State.STOPPED
+
+    def _think(self, text: str, now: float) -> None:
+        if self.state is not State.THINKING:
+            self.state = State.THINKING
+            self._opened = now
+            self._counted = 0
+            if self.reasoning:
+                self.reasoning.append("\n\n")
+        if self._first is None:
+            self._first = now
+        self._counted += 1
+        self.reasoning_tokens += 1
+        self.reasoning.append(self._safe_reasoning.feed(text))
+
+    def _close_thinking(self, tokens: int, seconds: float) -> None:
+        self.reasoning_tokens += tokens - self._counted
+        self.reasoning_seconds += seconds
+        self._opened, self._counted = None, 0
+        # What follows is the answer, or the end: either way no longer thought.
+        self.state = State.ANSWERING
+
+    def _speak(self, text: str, now: float) -> None:
+        if self.state is State.THINKING:
+            self._settle(now)
+        self.state = State.ANSWERING
+        if self._first is None:
+            self._first = now
+        self.answer_tokens += 1
+        self.answer.append(self._safe_answer.feed(text))
+
+    def _finish(self, stop: Stop, usage: Usage, timing: Timing, now: float) -> None:
+        self._settle(now)
+        self.stop, self.usage, self.timing = stop, usage, timing
+        self.reasoning_tokens = usage.reasoning_tokens or self.reasoning_tokens
+        self.answer_tokens = usage.answer_tokens or self.answer_tokens
+        match stop:
+            case Stop.CANCELLED:
+                self.state = State.STOPPED
+            case Stop.ERROR:
+                self.state = State.FAILED
+            case _:
+                self.state = State.DONE
+
+    def _settle(self, now: float) -> None:
+        """Stop the clock of a stretch of reasoning that nobody closed."""
+        if self._opened is not None:
+            self.reasoning_seconds += now - self._opened
+            self._opened, self._counted = None, 0
+
+    # ── what the screen reads ─────────────────────────────────────────────────────────────────────
+
+    @property
+    def answer_text(self) -> str:
+        return "".join(self.answer)
+
+    @property
+    def reasoning_text(self) -> str:
+        return "".join(self.reasoning)
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from Enter to the first token, of whichever kind."""
+        if self.timing and self.timing.ttft_s:
+            return self.timing.ttft_s
+        return None if self._first is None else self._first - self._sent
+
+    def thought_s(self, now: float) -> float:
+        """Seconds of reasoning so far."""
+        return self.reasoning_seconds + (now - self._opened if self._opened is not None else 0.0)
+
+    def tokens_per_second(self, now: float) -> float | None:
+        if self.timing and self.timing.decode_tps:
+            return self.timing.decode_tps
+        if self._first is None or self.state.final or now <= self._first:
+            return None
+        return (self.reasoning_tokens + self.answer_tokens) / (now - self._first)
+
+    def context_used(self) -> int | None:
+        """Tokens in the context, as far as this reply tells."""
+        if self.usage:
+            return self.usage.context
+        return self.to_read + self.reasoning_tokens + self.answer_tokens if self.to_read else None
+
+    def thought(self, now: float) -> str:
+        """The line over a reply: "thought 42 s · 1,830 tok · 31 tok/s"; empty if it did not think."""
+        live = self.state is State.THINKING
+        if not (live or self.reasoning):
+            return ""
+        spent = self.thought_s(now)
+        if not spent and not self.reasoning_tokens:
+            return "thought"
+        parts = [f"{'thinking' if live else 'thought'} {seconds(spent)}", f"{self.reasoning_tokens:,} tok"]
+        if spent >= 0.05:
+            parts.append(f"{rate(self.reasoning_tokens / spent)} tok/s")
+        return " · ".join(parts)
+
+    def progress(self) -> str:
+        """What is going on, in two or three words."""
+        match self.state:
+            case State.WAITING:
+                return "waiting"
+            case State.LOADING:
+                return f"loading {percent(self.loaded)}"
+            case State.READING:
+                return f"reading the prompt {percent(self.read / self.to_read if self.to_read else 1.0)}"
+            case state:
+                return state.value
+
+    def ending(self) -> str:
+        """What to say under a reply that did not simply end."""
+        if self.error:
+            return sanitize(str(self.error))
+        match self.stop:
+            case Stop.CANCELLED:
+                return "Stopped. What had arrived is kept."
+            case Stop.LENGTH:
+                return "Cut off: the context or the token limit is full. Start a new chat or raise --ctx."
+            case Stop.BUDGET:
+                return "The thinking budget ran out before an answer."
+            case Stop.LOOP:
+                return "Stopped: the model was repeating itself."
+            case Stop.ERROR:
+                return "The engine failed. What had arrived is kept; send a message to go on."
+            case Stop.END if not self.answer and self.reasoning:
+                return "The model ended without an answer."
+            case _:
+                return ""
+
+
+def earlier(messages: Sequence[Message]) -> tuple[Reply, ...]:
+    """The replies of a saved conversation, each with its question."""
+    replies: list[Reply] = []
+    question: Message | None = None
+    for message in messages:
+        match message.role:
+            case "user":
+                if question is not None:
+                    replies.append(Reply.of(question.text, None))
+                question = message
+            case "assistant":
+                replies.append(Reply.of(question.text if question else "", message))
+                question = None
+    if question is not None:
+        replies.append(Reply.of(question.text, None))
+    return tuple(replies)
+
+
+def _called(name: str, arguments: str) -> str:
+    return f"asks for {sanitize(name)}({sanitize(arguments)})"
+
+
+def _broken(text: str, why: str) -> str:
+    return f"set apart ({sanitize(why)}): {sanitize(text)}"
+
+
+# ── Numbers as people read them ───────────────────────────────────────────────────────────────────
+
+
+def seconds(value: float) -> str:
+    """As in "0.4 s", "42 s", "3 min 05 s"."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    if value < 59.5:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def rate(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def percent(fraction: float) -> str:
+    return f"{min(max(fraction, 0.0), 1.0):.0%}"

@@ -1,0 +1,1 @@
+"""Whole screens: what keys do, and where events become drawing."""

@@ -1,0 +1,346 @@
+"""The chat screen: sends what is written, draws what comes back, keeps nothing of its own."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.message import Message
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from localmag.errors import LocalmagError
+from localmag.sanitize import sanitize
+from localmag.tui.reply import Reply, State, percent, rate
+from localmag.tui.widgets.composer import Composer
+from localmag.tui.widgets.reasoning import ReasoningPane
+from localmag.tui.widgets.status import Figures, StatusLine
+from localmag.tui.widgets.transcript import Transcript
+from localmag.tui.worker import Began, Ended, Failed, Note, Opened, Opener, Turns
+from localmag.types import Loading
+
+FRAME_S = 0.05
+"""Seconds between two drawings of what streams in."""
+TICK_S = 0.25
+"""Seconds between two drawings while only the clocks move."""
+QUIT_S = 3.0
+"""Seconds in which a second Ctrl+C quits."""
+WIDE = 100
+"""Columns from which the reasoning stands beside the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What the status line says of the engine. `context` is in tokens, 0 if not known."""
+
+    model: str
+    build: str = ""
+    backend: str = ""
+    context: int = 0
+
+
+class ChatScreen(Screen[None]):
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's own declaration
+    AUTO_FOCUS = "Composer"
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop the reply", priority=True),
+        Binding("ctrl+t", "toggle_reasoning", "Show or hide the reasoning", priority=True),
+        Binding("alt+up,ctrl+up", "step(-1)", "Earlier reply", priority=True),
+        Binding("alt+down,ctrl+down", "step(1)", "Later reply", priority=True),
+        Binding("pageup", "scroll_answers(-1)", "Scroll the answers up", show=False),
+        Binding("pagedown", "scroll_answers(1)", "Scroll the answers down", show=False),
+        Binding("shift+pageup,alt+pageup", "scroll_reasoning(-1)", "Scroll the reasoning up", priority=True),
+        Binding("shift+pagedown,alt+pagedown", "scroll_reasoning(1)", "Scroll it down", priority=True),
+        Binding("f2", "copy_answer", "Copy the answer"),
+        Binding("f3", "copy_reasoning", "Copy the reasoning"),
+        Binding("f1", "app.help", "Keys"),
+        Binding("ctrl+c", "copy_or_quit", "Stop; twice: quit", show=False),
+    ]
+
+    class Woken(Message):
+        """There are notes to draw."""
+
+    def __init__(self, open_conversation: Opener, label: Label) -> None:
+        super().__init__()
+        self.label = label
+        self.turns = Turns(open_conversation, lambda: self.post_message(self.Woken()))
+        self.replies: list[Reply] = []
+        self.current: Reply | None = None
+        self.chosen: Reply | None = None
+        self.queued: list[str] = []
+        self.opened = False
+        self.opening_error: LocalmagError | None = None
+        self.reasoning_open: bool | None = None
+        """What the user chose with Ctrl+T; None leaves it to the width and the state."""
+        self._loaded: float | None = None
+        self._text = ""
+        self._begun = False
+        self._frame: Timer | None = None
+        self._quit_asked = -QUIT_S
+
+    def compose(self) -> ComposeResult:
+        with Container(id="body"):
+            yield Transcript()
+            yield ReasoningPane()
+        yield Static("", id="queue", markup=False)
+        yield Composer()
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        self.transcript = self.query_one(Transcript)
+        self.pane = self.query_one(ReasoningPane)
+        self.composer = self.query_one(Composer)
+        self.status = self.query_one(StatusLine)
+        self._ticker = self.set_interval(TICK_S, self.draw, pause=True)
+        self.draw()
+
+    def start(self) -> None:
+        """Open the conversation: a database, an engine, so not before the first paint."""
+        self.call_after_refresh(self.turns.start)
+
+    def on_resize(self) -> None:
+        self.draw()
+
+    # ── notes: the one place where what happened becomes what is shown ────────────────────────────
+
+    @on(Woken)
+    def _schedule(self) -> None:
+        """Draw soon: whatever else arrives until then is drawn along with it."""
+        if self._frame is None:
+            self._frame = self.set_timer(FRAME_S, self._drain)
+
+    def _drain(self) -> None:
+        self._frame = None
+        now = time.monotonic()
+        for note in self.turns.drain():
+            self._take(note, now)
+        self.draw()
+
+    def _take(self, note: Note, now: float) -> None:
+        match note:
+            case Opened(earlier):
+                self._show_earlier(earlier, now)
+            case Began():
+                self._begun = True
+            case Failed(error, opening):
+                self._fail(error, opening, now)
+            case Ended():
+                self._end(now)
+            case Loading(fraction) if self.current is None:
+                self._loaded = fraction
+            case event if self.current is not None:
+                self.current.fold(event, now)
+            case _:
+                pass
+
+    def _show_earlier(self, earlier: tuple[Reply, ...], now: float) -> None:
+        self.opened = True
+        if not earlier:
+            return
+        self.replies = [*earlier, *self.replies]
+        self.transcript.load(self.replies, now)
+        self.composer.remember_earlier([reply.question for reply in earlier])
+        self._choose(self.replies[-1])
+
+    def _fail(self, error: LocalmagError, opening: bool, now: float) -> None:
+        if self.current is None:
+            notice = Reply("", now)
+            notice.fail(error, now)
+            self.replies.append(notice)
+            self.transcript.add([notice], now)
+        elif self._begun:
+            self.current.fail(error, now)
+            if opening:  # nothing took the message: it is the user's again
+                self.composer.put_back(self._text)
+        # Otherwise a message waits for a conversation that did not open: opening is tried again for it.
+        self.opening_error = error if opening else None
+
+    def _send(self, text: str) -> None:
+        now = time.monotonic()
+        reply = Reply(text, now)
+        self._text, self._begun = text, False
+        self.current = reply
+        self.replies.append(reply)
+        self.transcript.add([reply], now)
+        self._choose(reply)
+        self._ticker.resume()
+        self.turns.send(text)
+
+    def _end(self, now: float) -> None:
+        reply, self.current = self.current, None
+        assert reply is not None
+        reply.cut(now)
+        self._ticker.pause()
+        if not self.queued:
+            return
+        if reply.state is State.DONE:
+            self._send(self.queued.pop(0))
+        else:
+            # They were written for a reply that did not come about: the user's to send again, or not.
+            self.composer.put_back("\n\n".join(self.queued))
+            self.queued.clear()
+
+    # ── drawing ───────────────────────────────────────────────────────────────────────────────────
+
+    def draw(self) -> None:
+        """Bring every widget up to date with the replies."""
+        now = time.monotonic()
+        self._fold_pane()
+        self.transcript.draw(now)
+        self.pane.draw(self.chosen, now)
+        self.status.draw(self._figures(now))
+        waiting = self.query_one("#queue", Static)
+        line = f"{len(self.queued)} to send next: {first_line(self.queued[0])}" if self.queued else ""
+        if line != str(waiting.content):
+            waiting.update(line)
+            waiting.display = bool(line)
+
+    def _fold_pane(self) -> None:
+        """Open or collapse the reasoning: as the user chose, else beside always, stacked while it thinks."""
+        wide = self.size.width >= WIDE
+        thinking = self.chosen is not None and self.chosen.state is State.THINKING
+        shown = self.reasoning_open if self.reasoning_open is not None else wide or thinking
+        self.set_class(not shown, "-collapsed")
+        self.pane.set_class(not shown, "-collapsed")
+
+    def _choose(self, reply: Reply | None, *, show: bool = False) -> None:
+        self.chosen = reply
+        self.pane.show(reply)
+        self.transcript.choose(reply, show=show)
+
+    def _figures(self, now: float) -> Figures:
+        reply = self.current
+        last = reply or next((r for r in reversed(self.replies) if r.question), None)
+        if reply is not None:
+            state, mood = self._loading() or reply.progress(), "busy"
+        elif self.opening_error is not None:
+            state, mood = "failed", "failed"
+        elif not self.opened:
+            state, mood = "starting", "busy"
+        elif loading := self._loading():
+            state, mood = loading, "busy"
+        elif last is None:
+            state, mood = "ready", "idle"
+        else:
+            state, mood = last.state.value, "failed" if last.state is State.FAILED else "idle"
+        speed = last.tokens_per_second(now) if last else None
+        return Figures(
+            state=f"● {state}",
+            mood=mood,
+            model=" ".join(part for part in (self.label.model, self.label.build) if part),
+            backend=self.label.backend,
+            context=self._context_used(last),
+            speed=f"{rate(speed)} tok/s" if speed else "",
+            hint="Esc stop" if reply is not None else "F1 keys",
+        )
+
+    def _loading(self) -> str:
+        """What the engine reports of itself, apart from any reply."""
+        if (
+            self._loaded is None
+            or self._loaded >= 1
+            or (self.current and self.current.state is not State.WAITING)
+        ):
+            return ""
+        return f"loading {percent(self._loaded)}"
+
+    def _context_used(self, last: Reply | None) -> str:
+        used = (last.context_used() if last else None) or 0
+        whole = self.label.context
+        if not whole:
+            return f"context {used:,}" if used else ""
+        return f"context {used:,} / {whole:,} ({used / whole:.0%})"
+
+    # ── what the user does ────────────────────────────────────────────────────────────────────────
+
+    @on(Composer.Submitted)
+    def _submitted(self, message: Composer.Submitted) -> None:
+        if self.current is not None:
+            self.queued.append(message.text)
+        else:
+            self._send(message.text)
+        self.draw()
+
+    @on(Composer.HelpWanted)
+    def _help_wanted(self) -> None:
+        self.app.run_worker(self.app.run_action("help"))
+
+    @on(Transcript.Picked)
+    def _picked(self, message: Transcript.Picked) -> None:
+        self._choose(message.reply)
+        self.draw()
+
+    @on(ReasoningPane.Toggled)
+    def action_toggle_reasoning(self) -> None:
+        self.reasoning_open = self.has_class("-collapsed")
+        self.draw()
+
+    def action_stop(self) -> None:
+        if self.current is not None:
+            self.turns.stop()
+            return
+        if self.replies and self.chosen is not self.replies[-1]:
+            self._choose(self.replies[-1])
+            self.transcript.follow()
+            self.draw()
+        self.composer.focus()
+
+    def action_step(self, by: int) -> None:
+        replies = [reply for reply in self.replies if reply.question]
+        if not replies:
+            return
+        at = replies.index(self.chosen) if self.chosen in replies else len(replies) - 1
+        self._choose(replies[min(max(at + by, 0), len(replies) - 1)], show=True)
+        self.draw()
+
+    def action_scroll_answers(self, pages: int) -> None:
+        self.transcript.scroll_relative(y=pages * max(1, self.transcript.size.height - 2), animate=False)
+
+    def action_scroll_reasoning(self, pages: int) -> None:
+        trace = self.pane.trace
+        trace.scroll_relative(y=pages * max(1, trace.size.height - 2), animate=False)
+
+    def action_copy_answer(self) -> None:
+        self._copy("answer", self.chosen.answer_text if self.chosen else "")
+
+    def action_copy_reasoning(self) -> None:
+        self._copy("reasoning", self.chosen.reasoning_text if self.chosen else "")
+
+    def _copy(self, what: str, text: str) -> None:
+        if not text:
+            self.notify(f"There is no {what} to copy yet.", severity="warning")
+            return
+        self.app.copy_to_clipboard(text)
+        self.notify(f"The {what} was sent to the terminal's clipboard ({len(text):,} characters).")
+
+    def action_copy_or_quit(self) -> None:
+        """Ctrl+C: copy what is selected, else stop the reply; a second one in a row quits."""
+        selected = self.get_selected_text() or self.composer.selected_text
+        if selected:
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
+            self.notify("The selection was sent to the terminal's clipboard.")
+            return
+        now = time.monotonic()
+        if now - self._quit_asked < QUIT_S:
+            self.app.exit()
+            return
+        self._quit_asked = now
+        self.turns.stop()
+        self.notify("Press Ctrl+C again to quit.", timeout=QUIT_S)
+
+    @property
+    def unsent(self) -> str:
+        """What was written and never sent."""
+        return "\n\n".join(part for part in (*self.queued, self.composer.text) if part.strip())
+
+
+def first_line(text: str) -> str:
+    return sanitize(text.strip()).split("\n", 1)[0]

@@ -1,0 +1,47 @@
+"""What the keys do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+KEYS = (
+    ("Enter", "send; while a reply comes in, send next"),
+    ("Ctrl+J, Shift+Enter", "new line"),
+    ("Up, Down", "what you sent before"),
+    ("Esc", "stop the reply and keep what has arrived"),
+    ("Ctrl+T", "show or hide the reasoning"),
+    ("Alt+Up, Alt+Down", "an earlier or later reply's reasoning"),
+    ("PgUp, PgDn", "scroll the answers"),
+    ("Shift+PgUp, Shift+PgDn", "scroll the reasoning (Alt too)"),
+    ("F2, F3", "copy the answer, the reasoning"),
+    ("Ctrl+P", "all commands, themes"),
+    ("Ctrl+C", "copy the selection, or stop; twice: quit"),
+    ("Ctrl+Q", "quit; a partial reply is kept"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    CSS_PATH = "help.tcss"
+    SCROLLS: ClassVar[set[str]] = {"up", "down", "pageup", "pagedown", "home", "end"}
+
+    def compose(self) -> ComposeResult:
+        wide = max(len(keys) for keys, _ in KEYS)
+        with VerticalScroll(id="help"):
+            yield Static("Keys", id="help-title")
+            yield Static("\n".join(f"{keys:<{wide}}   {what}" for keys, what in KEYS), markup=False)
+            yield Static("Click an answer to see its reasoning. Any key closes this.", id="help-foot")
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key not in self.SCROLLS:
+            event.stop()
+            self.dismiss()
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is self:
+            self.dismiss()

@@ -1,0 +1,1 @@
+"""Widgets. They hold nothing but what they draw."""

@@ -1,0 +1,102 @@
+"""Where the user writes: Enter sends, Ctrl+J or Shift+Enter starts a new line, up and down recall."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import TextArea
+
+PLACEHOLDER = "Ask anything. Enter sends, Ctrl+J starts a new line."
+NEW_LINE = {"ctrl+j", "shift+enter", "alt+enter"}
+
+
+class Composer(TextArea):
+    """A text area that sends. What was sent before can be recalled; what is being written is kept."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "screen.scroll_answers(-1)", show=False),
+        Binding("pagedown", "screen.scroll_answers(1)", show=False),
+        Binding("ctrl+c,super+c", "screen.copy_or_quit", show=False),
+    ]
+
+    class Submitted(Message):
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class HelpWanted(Message):
+        """`?` was typed where nothing is written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            placeholder=PLACEHOLDER,
+            highlight_cursor_line=False,
+            show_line_numbers=False,
+            tab_behavior="focus",
+        )
+        self._sent: list[str] = []
+        self._recalled: int | None = None
+        self._draft = ""
+
+    def remember(self, text: str) -> None:
+        """Make `text` the newest of what can be recalled."""
+        if text and (not self._sent or self._sent[-1] != text):
+            self._sent.append(text)
+        self._recalled = None
+
+    def remember_earlier(self, texts: list[str]) -> None:
+        """What was sent in earlier sessions comes before what was sent in this one."""
+        self._sent[:0] = [text for text in texts if text]
+
+    def put_back(self, text: str) -> None:
+        """Return unsent text, before whatever is being written."""
+        self.load_text("\n\n".join(part for part in (text, self.text) if part.strip()))
+        self.move_cursor(self.document.end)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            self._take(event)
+            self._submit()
+        elif event.key in NEW_LINE:
+            self._take(event)
+            self._replace_via_keyboard("\n", *self.selection)
+        elif event.character == "?" and not self.text:
+            self._take(event)
+            self.post_message(self.HelpWanted())
+        elif (event.key == "up" and self.cursor_at_first_line) or (
+            event.key == "down" and self.cursor_at_last_line and self._recalled is not None
+        ):
+            self._take(event)
+            self._recall(-1 if event.key == "up" else 1)
+        else:
+            await super()._on_key(event)
+
+    def _take(self, event: events.Key) -> None:
+        event.stop()
+        event.prevent_default()
+
+    def _submit(self) -> None:
+        text = self.text
+        if not text.strip():
+            return
+        self.remember(text)
+        self.load_text("")
+        self.post_message(self.Submitted(text))
+
+    def _recall(self, step: int) -> None:
+        if not self._sent:
+            return
+        if self._recalled is None:
+            self._draft = self.text
+            self._recalled = len(self._sent)
+        at = max(0, self._recalled + step)
+        if at >= len(self._sent):
+            self._recalled = None
+            self.load_text(self._draft)
+        else:
+            self._recalled = at
+            self.load_text(self._sent[at])
+        self.move_cursor(self.document.end)

@@ -1,0 +1,327 @@
+"""The answer column: questions and answers, drawn row by row.
+
+Closed blocks of an answer are drawn once and kept; the open block is drawn again with every frame while
+it is short, and as plain text, appended to, once it is long. What was drawn for another width is drawn
+again when it comes near the window. So neither a token nor a resize costs more in a long conversation.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+
+from localmag.tui.blocks import Block, Blocks
+from localmag.tui.markdown import Renderer
+from localmag.tui.reply import Reply, State
+from localmag.tui.widgets.lines import Lines
+from localmag.tui.wrap import Wrapped, wrap
+
+LONG_BLOCK = 1500
+"""Characters from which an open block is drawn as plain text until it closes."""
+WIDEST = 100
+"""Cells of a row of text at most: longer rows are hard to read."""
+MARGIN = 2
+
+_BLANK = Strip([])
+_OWN = ("bar", "question", "head", "chosen", "note", "error")
+_MARKDOWN = ("h1", "h2", "h3", "h4", "code", "code_block", "block_quote", "math", "link", "link_url", "hr")
+
+
+class Palette:
+    """The styles of one theme at one moment."""
+
+    def __init__(self, widget: Lines, *, dark: bool) -> None:
+        def style(name: str) -> Style:
+            return widget.get_component_rich_style(f"transcript--{name}", partial=True)
+
+        self.bar = style("bar")
+        self.question = style("question")
+        self.head = style("head")
+        self.chosen = style("chosen")
+        self.note = style("note")
+        self.error = style("error")
+        styles = {name: style(name.replace("_", "-")) for name in _MARKDOWN}
+        for name in ("h5", "h6"):
+            styles[name] = styles["h4"]
+        styles["item.bullet"] = styles["item.number"] = self.bar
+        styles["table.border"] = self.head
+        styles["table.header"] = Style(bold=True)
+        self.renderer = Renderer(styles, dark=dark)
+
+
+class Section:
+    """One reply as rows: question, head line, body, open block, notes."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.chosen = False
+        self.width = 0
+        self._guess = 4 + (len(reply.question) + sum(map(len, reply.answer))) // 60
+        self._blocks = Blocks()
+        self._closed: list[Block] = []
+        self._seen = 0
+        self._finished = False
+        self._question: list[Strip] = []
+        self._head: list[Strip] = []
+        self._body: list[Strip] = []
+        self._tail: list[Strip] = []
+        self._plain: Wrapped | None = None
+        self._foot: list[Strip] = []
+
+    @property
+    def height(self) -> int:
+        if not self.width:
+            return self._guess
+        plain = len(self._plain) + 1 if self._plain else 0
+        tail = plain or len(self._tail)
+        return len(self._question) + len(self._head) + len(self._body) + tail + len(self._foot)
+
+    def row(self, y: int) -> Strip:
+        if not self.width:
+            return _BLANK
+        for rows in (self._question, self._head, self._body):
+            if y < len(rows):
+                return rows[y]
+            y -= len(rows)
+        if self._plain is not None:
+            if y <= len(self._plain):
+                return _plain(self._plain.rows[y - 1]) if y else _BLANK
+            y -= len(self._plain) + 1
+        elif y < len(self._tail):
+            return self._tail[y]
+        else:
+            y -= len(self._tail)
+        return self._foot[y] if y < len(self._foot) else _BLANK
+
+    # ── drawing ───────────────────────────────────────────────────────────────────────────────────
+
+    def redraw(self, width: int, palette: Palette, now: float) -> None:
+        """Draw everything, for a width or a palette that is new."""
+        self.width = width
+        self._question = self._draw_question(palette)
+        self._body = []
+        self._add(self._closed, palette)
+        if self._plain is not None:
+            self._plain.rewrap(self._measure)
+        self.advance(palette, now, fresh=True)
+
+    def advance(self, palette: Palette, now: float, *, fresh: bool = False) -> None:
+        """Draw what has arrived since the last call; `fresh` draws the open block though nothing has."""
+        arrived = "".join(self.reply.answer[self._seen :])
+        self._seen = len(self.reply.answer)
+        closed = self._blocks.feed(arrived) if arrived else []
+        if self.reply.state.final and not self._finished:
+            self._finished = True
+            closed += self._blocks.finish()
+        self._closed += closed
+        self._add(closed, palette)
+        if closed or arrived or fresh:
+            self._draw_tail(arrived, palette, restart=bool(closed))
+        self._head = self._draw_head(palette, now)
+        self._foot = self._draw_foot(palette)
+
+    @property
+    def _measure(self) -> int:
+        return max(8, min(self.width - MARGIN, WIDEST))
+
+    def _draw_question(self, palette: Palette) -> list[Strip]:
+        if not self.reply.question:
+            return []
+        room = max(1, self.width - 3)
+        rows = []
+        for line in self.reply.question.expandtabs(4).split("\n"):
+            for row in wrap(line, room):
+                fill = " " * max(0, room + 1 - cell_len(row.rstrip()))
+                text = Segment(f" {row.rstrip()}{fill}", palette.question)
+                rows.append(Strip([Segment("▌", palette.bar + palette.question), text]))
+        return rows
+
+    def _draw_head(self, palette: Palette, now: float) -> list[Strip]:
+        state = self.reply.state
+        line = self.reply.thought(now)
+        if state in (State.WAITING, State.LOADING, State.READING):
+            line = f"{self.reply.progress()}…"
+        if not line:
+            return [_BLANK] if self._question else []
+        mark = "●" if self.chosen else "○"
+        style = palette.chosen if self.chosen else palette.head
+        return [_BLANK, _plain(f"{mark} {line}", style)]
+
+    def _add(self, blocks: Sequence[Block], palette: Palette) -> None:
+        for block in blocks:
+            self._body += self._draw_block(block, palette, first=not self._body)
+
+    def _draw_block(self, block: Block, palette: Palette, *, first: bool) -> list[Strip]:
+        rows = palette.renderer.rows(block, self._measure, Style.null())
+        strips = [Strip([Segment(" " * MARGIN), *row]) for row in rows]
+        return strips if not strips or (block.joined and not first) else [_BLANK, *strips]
+
+    def _draw_tail(self, arrived: str, palette: Palette, *, restart: bool) -> None:
+        if restart:
+            self._plain = None
+        if self._plain is not None:
+            self._plain.append(arrived)
+            return
+        tail = self._blocks.tail
+        if len(tail.source) > LONG_BLOCK:
+            self._plain = Wrapped(self._measure)
+            self._plain.append(tail.source)
+        self._tail = [] if self._plain else self._draw_block(tail, palette, first=not self._body)
+
+    def _draw_foot(self, palette: Palette) -> list[Strip]:
+        if not self.width:
+            return []
+        rows: list[Strip] = []
+        lines = [(note, palette.note) for note in self.reply.notes]
+        if ending := self.reply.ending():
+            lines.append((ending, palette.error if self.reply.state is State.FAILED else palette.note))
+        for text, style in lines:
+            rows.append(_BLANK)
+            for line in text.expandtabs(4).split("\n"):
+                rows += [_plain(row, style) for row in wrap(line, self._measure)]
+        return [*rows, _BLANK]
+
+
+def _plain(text: str, style: Style | None = None) -> Strip:
+    return Strip([Segment(" " * MARGIN), Segment(text.rstrip(), style)])
+
+
+class Transcript(Lines):
+    """All sections, one under the other."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"transcript--{name.replace('_', '-')}" for name in (*_OWN, *_MARKDOWN)
+    }
+
+    class Picked(Message):
+        """A reply was clicked."""
+
+        def __init__(self, reply: Reply) -> None:
+            super().__init__()
+            self.reply = reply
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sections: list[Section] = []
+        self._starts: list[int] = []
+        self._palette: Palette | None = None
+        self._now = 0.0
+
+    # ── what the screen calls ─────────────────────────────────────────────────────────────────────
+
+    def add(self, replies: Sequence[Reply], now: float) -> None:
+        self._sections += [Section(reply) for reply in replies]
+        self._now = now
+        self._place(0)
+        self.follow()
+        self._draw_near()
+
+    def load(self, replies: Sequence[Reply], now: float) -> None:
+        """Draw these replies in place of all others."""
+        self._sections = []
+        self.add(replies, now)
+
+    def draw(self, now: float) -> None:
+        """Bring the last section up to date. Costs the same however many there are."""
+        self._now = now
+        if not self._sections or not self.is_mounted:
+            return
+        last = self._sections[-1]
+        if last.width != self.text_width:
+            self._draw_near()
+            return
+        last.advance(self.palette, now)
+        self.grow(self._starts[-1] + last.height)
+
+    def choose(self, reply: Reply | None, *, show: bool) -> None:
+        """Mark the reply whose reasoning is shown; `show` scrolls to it."""
+        for index, section in enumerate(self._sections):
+            chosen = section.reply is reply
+            if chosen != section.chosen:
+                section.chosen = chosen
+                if section.width:
+                    section.advance(self.palette, self._now)
+            if chosen and show:
+                self.scroll_to(y=self._starts[index], animate=False)
+        self.refresh()
+
+    @property
+    def palette(self) -> Palette:
+        if self._palette is None:
+            self._palette = Palette(self, dark=self.app.current_theme.dark)
+        return self._palette
+
+    # ── rows ──────────────────────────────────────────────────────────────────────────────────────
+
+    def row(self, y: int) -> Strip:
+        index = bisect_right(self._starts, y) - 1
+        return self._sections[index].row(y - self._starts[index]) if index >= 0 else _BLANK
+
+    def _place(self, first: int) -> None:
+        """Work out where the sections from `first` on start."""
+        del self._starts[first:]
+        y = self._starts[-1] + self._sections[first - 1].height if first else 0
+        for section in self._sections[first:]:
+            self._starts.append(y)
+            y += section.height
+        self.grow(y)
+
+    def _draw_near(self) -> None:
+        """Draw the sections in and around the window that are not drawn for this width yet."""
+        width, window = self.text_width, self.size.height
+        if not self._sections or not window or width <= 1:
+            return
+        top = self.scroll_offset.y
+        if self.following:
+            top = max(0, self._starts[-1] + self._sections[-1].height - window)
+        index = max(0, bisect_right(self._starts, top) - 1)
+        offset = top - self._starts[index]
+        changed = False
+        # Upwards from the end of the window, so that following needs no more than what it shows.
+        for at in range(len(self._sections) - 1, -1, -1):
+            section = self._sections[at]
+            near = self._starts[at] < top + 2 * window and self._starts[at] + section.height > top - window
+            if near and section.width != width:
+                section.redraw(width, self.palette, self._now)
+                changed = True
+        if changed:
+            following = self.following
+            self._place(0)
+            if following:
+                self.follow()
+            else:
+                self.scroll_to(y=self._starts[index] + offset, animate=False, immediate=True)
+            self.call_after_refresh(self._draw_near)
+        self.refresh()
+
+    # ── what Textual calls ────────────────────────────────────────────────────────────────────────
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self._draw_near()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if self.is_mounted and round(old_value) != round(new_value):
+            self.call_after_refresh(self._draw_near)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._palette = None
+        for section in getattr(self, "_sections", ()):
+            if section.width:
+                section.redraw(section.width, self.palette, self._now)
+
+    def on_click(self, event: events.Click) -> None:
+        y = event.y + self.scroll_offset.y
+        index = bisect_right(self._starts, y) - 1
+        if 0 <= index < len(self._sections) and y < self.virtual_size.height:
+            self.post_message(self.Picked(self._sections[index].reply))
