@@ -63,11 +63,6 @@ class Choice:
     advice: str = ""  # what would make it faster, if anything
 
     @property
-    def same_as_plain(self) -> bool:
-        """Whether pip, left alone, builds exactly this."""
-        return not self.cmake_args and not self.index
-
-    @property
     def slug(self) -> str:
         """A folder name that no other build shares."""
         return re.sub(r"[^A-Za-z0-9]+", "-", "-".join((self.backend, *self.cmake_args))).strip("-")
@@ -210,10 +205,10 @@ def nvidia_cards(probe: Probe) -> list[Card]:
     """The cards that a working nvidia-smi lists."""
     cards = []
     for line in _said(probe.nvidia_smi).splitlines():
-        fields = [field.strip() for field in line.split(",")]
+        fields = [field.strip() for field in line.rsplit(",", 2)]
         if len(fields) < 3:
             continue
-        name, capability, driver = ",".join(fields[:-2]), fields[-2], fields[-1]
+        name, capability, driver = fields
         found = re.fullmatch(r"(\d+)\.(\d+)", capability)
         branch = re.match(r"\d+", driver)
         cards.append(

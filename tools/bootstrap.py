@@ -169,7 +169,7 @@ def set_up(extra: str = "", again: bool = False) -> None:
     with locked():
         if not again and ready(extra, backend):  # somebody else did it meanwhile
             return
-        say(f"setting up localmag in {MAIN.folder.name}; the full log is {log_path().relative_to(ROOT)}")
+        begin(MAIN)
         MAIN.create()
         wanted = decide(again)
         made = install_llama(wanted)
@@ -178,6 +178,11 @@ def set_up(extra: str = "", again: bool = False) -> None:
         done = key("pyproject.toml", "constraints.txt")
         MAIN.write(choice=asdict(made), run=done, **({extra: done} if extra else {}))
     say(f"ready after {clock(time.monotonic() - start)}")
+
+
+def begin(environment: Environment) -> None:
+    log_path().unlink(missing_ok=True)
+    say(f"setting up {environment.folder.name}; the full log is {log_path().relative_to(ROOT)}")
 
 
 def decide(again: bool) -> accelerator.Choice:
@@ -312,7 +317,7 @@ def pip(*args: str, environment: Environment = MAIN, **variables: str) -> None:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**os.environ, **variables, "PYTHONUNBUFFERED": "1"},
+            env={**without_make(), **variables, "PYTHONUNBUFFERED": "1"},
         )
     try:
         watch(child, start)
@@ -325,6 +330,13 @@ def pip(*args: str, environment: Environment = MAIN, **variables: str) -> None:
             log.seek(start)
             lines = log.read().splitlines()
         raise SetupError(failure(lines))
+
+
+def without_make() -> dict[str, str]:
+    """The environment less make's own variables: its job server is not for the compilers below pip."""
+    return {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+    }
 
 
 def watch(child: subprocess.Popen[bytes], start: int) -> None:
@@ -455,7 +467,7 @@ def set_up_training() -> None:
     if TRAINING.read().get("train") == done and TRAINING.python.exists():
         return
     with locked():
-        say(f"setting up {TRAINING.folder.name} for training; the full log is {log_path().relative_to(ROOT)}")
+        begin(TRAINING)
         TRAINING.create()
         pip("install", "-r", "tools/demo_model/requirements.txt", environment=TRAINING)
         TRAINING.write(train=done)
