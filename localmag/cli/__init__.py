@@ -17,9 +17,9 @@ _SIGINT_EXIT = 130
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with the contract's exit code; a traceback only with LOCALMAG_DEBUG=1."""
+    """Run the command line and leave with the contract's exit code; a traceback needs LOCALMAG_DEBUG=1."""
     if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often: answer before typer is imported
-        print(f"localmag {__version__}")  # noqa: T201
+        print(f"localmag {__version__}")
         sys.exit(0)
     _speak_utf8()
     _leave_cleanly_on_signals()
@@ -48,7 +48,7 @@ def _fail(what: str, code: int, todo: str = "") -> NoReturn:
         import traceback
 
         traceback.print_exc()
-    print(f"localmag: {what} {todo}".rstrip(), file=sys.stderr)  # noqa: T201
+    print(f"localmag: {what} {todo}".rstrip(), file=sys.stderr)
     sys.exit(code)
 
 

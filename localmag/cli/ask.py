@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,12 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue
+from localmag.chat import Conversation
 from localmag.cli import options
-from localmag.cli.output import Printer, warn
-from localmag.cli.turns import Interruptible, conversation, engine, prompt_messages
+from localmag.cli.output import Printer, exhausted, say, warn
+from localmag.cli.turns import Interruptible, engine, prompt_messages, say_what_stands_in, setup_of, system_of
 from localmag.errors import NotFound, WrongUsage
-from localmag.types import Done, Event, Stop
+from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 
 def ask(
@@ -64,34 +64,48 @@ def ask(
     if dry_run:
         _show_prompt(run, text, as_json)
         return
+    say_what_stands_in(run)
     with engine(run) as running, Interruptible() as cancel:
-        talk = conversation(run, running, None)
+        talk = Conversation.new(None, running, setup_of(run), system=system_of(run), seed=run.seed)
         events = talk.send(text, cancel)
-        done = _last(events) if as_json else Printer(hide_thinking=hide_thinking).show(events)
-    if as_json and done:
-        reply = talk.messages[-1]
-        print(  # noqa: T201
-            json.dumps(
-                {
-                    "model": run.installed.model,
-                    "build": run.installed.build,
-                    "backend": run.spec.backend,
-                    "reasoning": reply.reasoning,
-                    "answer": reply.text,
-                    "stop": done.stop,
-                    "seed": talk.seed,
-                    "usage": asdict(done.usage),
-                    "timing": asdict(done.timing),
-                },
-                ensure_ascii=False,
-            )
-        )
+        try:
+            done = exhausted(events) if as_json else Printer(hide_thinking=hide_thinking).show(events)
+        finally:
+            if as_json:
+                _print_object(run, talk)
     if done and done.stop is Stop.CANCELLED:
         raise typer.Exit(130)
 
 
+def _print_object(run: options.Run, talk: Conversation) -> None:
+    """The reply as one JSON object, also where it failed halfway: what had arrived is never lost."""
+    entry = talk.last()
+    if entry is None or entry.setup is None or entry.outcome is None:
+        return
+    if entry.outcome.stop is Stop.ERROR and not entry.message.parts:
+        return
+    say(
+        json.dumps(
+            {
+                "model": run.installed.model,
+                "build": run.installed.build,
+                "backend": run.spec.backend,
+                "reasoning": entry.message.reasoning,
+                "answer": entry.message.text,
+                "tool_calls": [asdict(p) for p in entry.message.parts if isinstance(p, ToolCall)],
+                "malformed": [asdict(p) for p in entry.message.parts if isinstance(p, Malformed)],
+                "stop": entry.outcome.stop,
+                "seed": entry.setup.sampling.seed,
+                "usage": asdict(entry.outcome.usage or Usage()),
+                "timing": asdict(entry.outcome.timing or Timing()),
+            },
+            ensure_ascii=False,
+        )
+    )
+
+
 def _model_and_prompt(first: str | None, second: str | None) -> tuple[str | None, str | None]:
-    """Two words are MODEL and PROMPT. One is the PROMPT, unless it names a model and the prompt is piped in."""
+    """Two words are MODEL and PROMPT. One is the PROMPT, unless it names a model and text is piped in."""
     if second is not None or first is None:
         return first, second
     piped = not sys.stdin.isatty()
@@ -100,7 +114,7 @@ def _model_and_prompt(first: str | None, second: str | None) -> tuple[str | None
 
 
 def _whole_prompt(prompt: str | None, files: list[Path]) -> str:
-    """PROMPT, what is piped in, and the files, each after a blank line. Raises WrongUsage if all are empty."""
+    """PROMPT, what is piped in, and the files, a blank line between. Raises WrongUsage if all are empty."""
     pieces = [prompt or ""]
     if not sys.stdin.isatty():
         pieces.append(sys.stdin.read().strip("\n"))
@@ -133,14 +147,6 @@ def _show_prompt(run: options.Run, text: str, as_json: bool) -> None:
     codec = Codec.load(run.spec.tokenizer)
     ids = codec.encode(prompt_messages(run, text), keep_reasoning=run.keep_reasoning)
     shown = codec.text_of(ids)
-    print(json.dumps({"prompt_ids": ids, "prompt_text": shown}, ensure_ascii=False) if as_json else shown)  # noqa: T201
+    say(json.dumps({"prompt_ids": ids, "prompt_text": shown}, ensure_ascii=False) if as_json else shown)
     if len(ids) >= run.spec.context:
         warn(f"The prompt is {len(ids):,} tokens and the context {run.spec.context:,}: it would not fit.")
-
-
-def _last(events: Iterable[Event]) -> Done | None:
-    done = None
-    for event in events:
-        if isinstance(event, Done):
-            done = event
-    return done

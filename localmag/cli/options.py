@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue, config, store
-from localmag.cli.output import warn
 from localmag.engines import EngineSpec
 from localmag.errors import NotFound, WrongUsage
 from localmag.types import Sampling
@@ -38,7 +37,7 @@ Ctx = Annotated[
 KV = Annotated[KVChoice | None, typer.Option("--kv-type", help="Precision of the KV cache.")]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Draw the same reply again; else random."),
+    typer.Option("--seed", metavar="N", min=0, max=2**32 - 2, help="Draw the same reply again; else random."),
 ]
 Temp = Annotated[
     float | None,
@@ -78,6 +77,8 @@ class Run:
     """One run's model and how to run it, every choice made."""
 
     installed: store.Installed
+    stands_in: bool
+    """Whether this is the demo because nobody named a model and no weights of Magistral are here."""
     spec: EngineSpec
     sampling: Sampling
     seed: int | None
@@ -86,7 +87,7 @@ class Run:
     system: str | None
     """The system prompt's source text, None for none."""
     system_is_template: bool
-    """Whether [THINK]…[/THINK] in it are control tokens: in the model's own prompt and in files, not in TEXT."""
+    """Whether [THINK]…[/THINK] in it are control tokens: in the model's prompt and in files, not in TEXT."""
 
 
 def resolve(
@@ -102,18 +103,20 @@ def resolve(
     system: str | None,
     keep: bool | None,
 ) -> Run:
-    """Flags over the config file over the model's card. Raises what `store.locate` and `config.load` raise."""
+    """Flags over the config file over the model's card. Raises what `store.locate` and `config.load` do."""
     settings = config.load()
-    found = store.locate(model or default_model(settings), quant)
+    name = model or settings.model or store.newest()
+    found = store.locate(name or catalogue.DEMO, quant)
     context = ctx or settings.context or found.context
     if found.trained and context > found.trained:
         raise WrongUsage(
-            f"{found.title} was trained for {found.trained:,} tokens of context, and {context:,} were asked for.",
+            f"{found.title} was trained for {found.trained:,} tokens of context, not {context:,}.",
             f"Use --ctx {found.trained} or less.",
         )
     text, is_template = _system(system, found)
     return Run(
         installed=found,
+        stands_in=name is None,
         spec=EngineSpec(
             backend="llama.cpp",
             weights=found.weights,
@@ -135,20 +138,11 @@ def resolve(
     )
 
 
-def default_model(settings: config.Config) -> str:
-    """The config's model, else the best one that is here, else the demo, saying so on stderr."""
-    chosen = settings.model or store.newest()
-    if chosen is None:
-        warn(f"No Magistral weights are on this machine yet, so the bundled demo answers. {get_magistral()}")
-        return catalogue.DEMO
-    return chosen
-
-
-def get_magistral() -> str:
-    """One sentence: how to get the real thing."""
+def how_to_get_magistral() -> str:
+    """One sentence: the command that fetches the real thing."""
     model, _ = catalogue.find(catalogue.NEWEST)
-    build = model.build()
-    return f"For {model.title}, run `localmag pull {catalogue.NEWEST}` ({build.gigabytes:.1f} GB)."
+    size = model.build().gigabytes
+    return f"To get {model.title}, run `localmag pull {catalogue.NEWEST}` ({size:.1f} GB)."
 
 
 def _first(*choices: float | None) -> float:

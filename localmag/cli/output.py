@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from localmag.sanitize import Sanitizer
+from localmag.errors import Cancelled, LocalmagError, WrongUsage
+from localmag.sanitize import Sanitizer, sanitize
 from localmag.types import (
     Done,
     Event,
@@ -32,15 +33,43 @@ _ENDINGS = {
 
 def warn(text: str) -> None:
     """A line on stderr that scripts may ignore."""
-    print(f"localmag: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"localmag: {text}", file=sys.stderr, flush=True)
+
+
+def say_error(error: LocalmagError) -> None:
+    """What happened and what to do, in one line on stderr."""
+    warn(str(error))
+
+
+def say(text: str) -> None:
+    """A line of data on stdout, made safe if that is a terminal."""
+    print(sanitize(text) if sys.stdout.isatty() else text, flush=True)
+
+
+def confirm(question: str) -> None:
+    """Go on only after a yes. Raises WrongUsage where no terminal is there to ask, Cancelled after a no."""
+    if not sys.stdin.isatty():
+        raise WrongUsage("There is no terminal to ask at.", "Say yes beforehand with --yes.")
+    print(f"{sanitize(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Cancelled("Nothing was done.", "Answer y to go on.")
+
+
+def exhausted(events: Iterable[Event]) -> Done | None:
+    """Take every event without showing it, and return the last."""
+    done = None
+    for event in events:
+        if isinstance(event, Done):
+            done = event
+    return done
 
 
 class Printer:
     """Draws one reply after another as its events come.
 
-    The answer goes to stdout as it is (control sequences taken out if that is a terminal); reasoning, progress
-    and notes go to stderr, dimmed where colour is wanted. Nothing it writes depends on what came earlier than
-    the current line, so a token costs the same however long the reply is.
+    The answer goes to stdout as it is (control characters made visible if that is a terminal); reasoning,
+    progress and notes go to stderr, dimmed where colour is wanted. Nothing it writes depends on what came
+    before the current line, so a token costs the same however long the reply is.
     """
 
     def __init__(self, *, hide_thinking: bool = False) -> None:
@@ -88,7 +117,7 @@ class Printer:
                 self._out.write(text)
             case ToolCallReady(call):
                 warn(
-                    f"the model asks for the tool {call.name}({call.arguments}), which ask and chat do not run."
+                    f"the model asks for the tool {call.name}({call.arguments}), which localmag does not run."
                 )
             case Malformed(text, why):
                 warn(f"{why}: {text!r}" if text else why)

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-from localmag.chat import Conversation
-from localmag.cli.options import Run
+from localmag import catalogue
+from localmag.cli.options import Run, how_to_get_magistral
+from localmag.cli.output import warn
 from localmag.engines.host import HostedEngine
 from localmag.prompt import system_message
-from localmag.sessions import Sessions
+from localmag.sessions import Setup
 from localmag.types import Message
 
 
@@ -40,6 +41,12 @@ class Interruptible:
         self._event.set()
 
 
+def say_what_stands_in(run: Run) -> None:
+    """Nobody should take the demo for Magistral."""
+    if run.stands_in:
+        warn(f"No Magistral is on this machine yet, so the bundled demo answers. {how_to_get_magistral()}")
+
+
 @contextmanager
 def engine(run: Run) -> Iterator[HostedEngine]:
     """The run's engine, loading already, closed at the end whatever happens."""
@@ -62,3 +69,16 @@ def prompt_messages(run: Run, text: str) -> list[Message]:
     """A first turn's messages."""
     system = system_of(run)
     return [*([system] if system else []), Message.of("user", text)]
+
+
+def setup_of(run: Run) -> Setup:
+    """What is kept on disk of how a reply was written; a file the user pointed at is kept by its path."""
+    found = run.installed
+    return Setup(
+        model=found.model if catalogue.is_name(found.model) else str(found.weights.absolute()),
+        build=found.build,
+        backend=run.spec.backend,
+        sampling=run.sampling,
+        max_tokens=run.max_tokens,
+        keep_reasoning=run.keep_reasoning,
+    )

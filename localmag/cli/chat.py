@@ -1,0 +1,135 @@
+"""`localmag chat`: the screen on a terminal, else line by line."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Annotated
+
+import typer
+
+from localmag import catalogue
+from localmag.chat import Conversation
+from localmag.cli import options
+from localmag.cli.output import Printer, say_error
+from localmag.cli.turns import Interruptible, engine, say_what_stands_in, setup_of, system_of
+from localmag.engines import Engine
+from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
+from localmag.sessions import Session, Sessions
+from localmag.types import Stop
+
+
+def chat(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="A name, a file or a folder.")
+    ] = None,
+    continue_: Annotated[bool, typer.Option("--continue", help="Go on with the last conversation.")] = False,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="ID", help="Go on with that conversation.")
+    ] = None,
+    system: options.System = None,
+    keep: options.Keep = None,
+    backend: options.Backend = options.BackendChoice.auto,
+    quant: options.Quant = None,
+    ctx: options.Ctx = None,
+    kv_type: options.KV = None,
+    seed: options.Seed = None,
+    temp: options.Temp = None,
+    top_p: options.TopP = None,
+    max_tokens: options.MaxTokens = None,
+) -> None:
+    """Chat, the reasoning beside the answer. Conversations are kept, see `localmag sessions`.
+
+    Without a terminal it reads one message per line and answers each on stdout, reasoning on stderr.
+    """
+    past = _past(continue_, resume)
+    if past and system is not None:
+        raise WrongUsage("A conversation keeps the system prompt it began with.", "Leave --system out.")
+    screen = sys.stdin.isatty() and sys.stdout.isatty()
+    run = options.resolve(
+        model or _model_of(past),
+        quant=quant,
+        ctx=ctx,
+        kv=kv_type,
+        seed=seed,
+        temp=temp,
+        top_p=top_p,
+        max_tokens=max_tokens,
+        system=system,
+        keep=past.keep_reasoning if past and keep is None else keep,
+    )
+    if screen:
+        _screen(run, past)
+    else:
+        _lines(run, past)
+
+
+def _past(continue_: bool, resume: str | None) -> Session | None:
+    if continue_ and resume:
+        raise WrongUsage("--continue and --resume name two conversations.", "Give one of them.")
+    if not continue_ and resume is None:
+        return None
+    with Sessions() as sessions:
+        return sessions.load(resume).session if resume is not None else sessions.latest()
+
+
+def _model_of(past: Session | None) -> str | None:
+    """What wrote the conversation so far, by the name that finds it again."""
+    if past is None:
+        return None
+    return f"{past.model}:{past.build}" if catalogue.is_name(past.model) else past.model
+
+
+def _conversation(
+    run: options.Run, past: Session | None, sessions: Sessions, running: Engine
+) -> Conversation:
+    if past:
+        return Conversation.resume(sessions, past.id, running, setup_of(run), seed=run.seed)
+    return Conversation.new(sessions, running, setup_of(run), system=system_of(run), seed=run.seed)
+
+
+def _screen(run: options.Run, past: Session | None) -> None:
+    """The database is opened and the engine started after the first paint, in the screen's own thread."""
+    from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
+
+    with ExitStack() as open_things:
+
+        def open_conversation(report: tui.Report) -> Conversation:
+            sessions = open_things.enter_context(Sessions())
+            running = open_things.enter_context(engine(run))
+            return _conversation(run, past, sessions, running)
+
+        found = run.installed
+        label = tui.Label(found.title, found.build, run.spec.backend, run.spec.context)
+        code = tui.run(open_conversation, label=label, offer=_offer() if run.stands_in else None)
+    raise typer.Exit(code)
+
+
+def _offer() -> str:
+    return (
+        "No Magistral is on this machine yet. The bundled demo is a tiny reasoning model, trained for this "
+        f"program: it does arithmetic, sorting and counting. {options.how_to_get_magistral()}"
+    )
+
+
+def _lines(run: options.Run, past: Session | None) -> None:
+    """One line in, one answer out. A reply that fails is reported, and the next line is still answered."""
+    say_what_stands_in(run)
+    failed = None
+    with Sessions() as sessions, engine(run) as running:
+        talk = _conversation(run, past, sessions, running)
+        for line in sys.stdin:
+            if not line.strip():
+                continue
+            try:
+                with Interruptible() as cancel:
+                    done = Printer().show(talk.send(line.rstrip("\r\n"), cancel))
+            except (RunFailed, ContextTooSmall) as exc:
+                say_error(exc)
+                failed = exc
+                continue
+            if done and done.stop is Stop.CANCELLED:
+                raise typer.Exit(130)
+        talk.close()
+    if failed:
+        raise typer.Exit(failed.exit_code)

@@ -1,0 +1,109 @@
+"""`localmag sessions`: the conversations on disk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from localmag.cli.output import confirm, say
+from localmag.sessions import Entry, Session, Sessions, Transcript
+from localmag.types import Malformed, Text, Thinking, ToolCall
+
+app = typer.Typer(help="List, show and remove conversations.", no_args_is_help=True, rich_markup_mode=None)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A conversation's id, or its first characters.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List conversations, the last one first."""
+    with Sessions() as store:
+        found = store.list()
+    if as_json:
+        say(json.dumps([asdict(s) for s in found], ensure_ascii=False))
+        return
+    for session in found:
+        say(_line(session))
+    if not found:
+        print("No conversations yet. Start one with `localmag chat`.", file=sys.stderr)
+
+
+@app.command()
+def show(id: Id, as_json: Json = False) -> None:
+    """Print a conversation, reasoning and answers apart."""
+    with Sessions() as store:
+        transcript = store.load(id)
+    if as_json:
+        say(json.dumps(_as_json(transcript), ensure_ascii=False))
+        return
+    say(f"# {transcript.session.title}")
+    if transcript.system:
+        say(f"\n## system\n\n{_text(transcript.system.parts)}")
+    for entry in transcript.entries:
+        say(f"\n## {entry.message.role}{_how(entry)}\n\n{_text(entry.message.parts)}")
+
+
+@app.command()
+def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
+    """Remove a conversation for good."""
+    with Sessions() as store:
+        session = store.load(id).session
+        if not yes:
+            confirm(f"Remove “{session.title}” ({session.messages} messages) for good?")
+        store.remove(session.id)
+    print(f"Removed {session.id}.", file=sys.stderr)
+
+
+def _line(session: Session) -> str:
+    when = datetime.fromtimestamp(session.updated).strftime("%Y-%m-%d %H:%M")
+    return f"{session.id}  {when}  {session.messages:>4}  {session.model:<20}  {session.title}"
+
+
+def _how(entry: Entry) -> str:
+    if not entry.setup:
+        return ""
+    stop = entry.outcome.stop if entry.outcome else "being written"
+    return f" ({entry.setup.model} {entry.setup.build}, {stop})"
+
+
+def _text(parts: tuple[Text | Thinking | ToolCall | Malformed, ...]) -> str:
+    """Reasoning is quoted, so that it cannot be taken for the answer."""
+    shown = []
+    for part in parts:
+        match part:
+            case Text(text):
+                shown.append(text.strip())
+            case Thinking(text):
+                shown.append("\n".join(f"> {line}".rstrip() for line in text.strip().splitlines()))
+            case ToolCall(name, arguments):
+                shown.append(f"[calls {name}({arguments})]")
+            case Malformed(text, why):
+                shown.append(f"[malformed, {why}: {text!r}]")
+    return "\n\n".join(s for s in shown if s)
+
+
+def _as_json(transcript: Transcript) -> dict[str, object]:
+    """The session, its system prompt and its messages; a reply with everything that wrote it."""
+    messages = []
+    for entry in transcript.entries:
+        message: dict[str, object] = {
+            "role": entry.message.role,
+            "created": entry.created,
+            "text": entry.message.text,
+        }
+        if entry.setup:
+            message |= {"reasoning": entry.message.reasoning, "setup": asdict(entry.setup)}
+            message |= {"outcome": asdict(entry.outcome) if entry.outcome else None}
+        messages.append(message)
+    system = transcript.system
+    return {
+        "session": asdict(transcript.session),
+        "system": _text(system.parts) if system else None,
+        "messages": messages,
+    }
