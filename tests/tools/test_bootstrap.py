@@ -330,7 +330,7 @@ def test_an_unknown_job_lists_the_known_ones(capsys: pytest.CaptureFixture[str])
 def test_a_real_pip_that_fails_is_read_from_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Environment(Path(sys.prefix))
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    bootstrap.pip("list", environment=here)
+    bootstrap.pip("install", "--no-index", "pip", environment=here)
     with pytest.raises(SetupError, match="No matching distribution found for no-such-package") as caught:
         bootstrap.pip("install", "--no-index", "no-such-package", environment=here)
     assert "install.log" in str(caught.value)
