@@ -1,8 +1,8 @@
 """Decode through `localmag ask` beside a bare llama_decode loop over the same file, both greedy.
 
 The bare loop does what llama.cpp's own llama-bench does: one id at a time through llama_decode, the argmax
-taken by llama.cpp's greedy sampler, no text, no pipe, no process boundary. The runs alternate, and the medians
-are compared, so that a noisy neighbour hits both.
+taken by llama.cpp's greedy sampler, no text, no pipe, no process boundary. The runs alternate, and the
+medians are compared, so that a noisy neighbour hits both.
 """
 
 from __future__ import annotations
