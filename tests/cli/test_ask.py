@@ -183,9 +183,9 @@ def test_a_folder_with_weights_and_tokenizer_is_a_model(localmag: RunLocalmag, d
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
 def test_ctrl_c_keeps_what_came_and_leaves_with_130(demo: Demo) -> None:
+    words = ["ask", "demo", SUM, "--max-tokens", "1000", "--temp", "5", "--system", ""]
     process = subprocess.Popen(
-        [sys.executable, "-m", "localmag", "ask", "demo", SUM, "--max-tokens", "100000", "--temp", "5"]
-        + ["--ctx", "1024", "--system", ""],
+        [sys.executable, "-m", "localmag", *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
