@@ -25,6 +25,8 @@ def run(open_conversation: Opener, *, label: Label, offer: str | None = None) ->
     saved = app.chat.turns.close(SAVING_S)
     if not saved:
         sys.stderr.write("The engine did not stop in time; the reply is kept up to its last second.\n")
+    if app.chat.turns.closing_error:
+        sys.stderr.write(f"{app.chat.turns.closing_error}\n")
     if unsent := app.chat.unsent:
         sys.stderr.write(f"Not sent:\n{unsent}\n")
     if code is None and app.return_code:

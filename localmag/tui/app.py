@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from localmag.tui.screens.chat import ChatScreen, Label
+from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
 
 SAVING_S = 5.0
@@ -28,6 +30,9 @@ class ChatApp(App[int]):
         super().__init__()
         self.chat = ChatScreen(open_conversation, label)
         self._offer = offer
+        for theme in (DARK, LIGHT):
+            self.register_theme(theme)
+        self.theme = preferred(os.environ)
 
     def get_default_screen(self) -> Screen[None]:
         return self.chat

@@ -22,7 +22,7 @@ from rich.markdown import (
     CodeBlock,
     Heading,
     ImageItem,
-    ListElement,
+    ListItem,
     Markdown,
     MarkdownContext,
     TableElement,
@@ -157,16 +157,18 @@ class _Table(TableElement):
         yield table
 
 
-class _List(ListElement):
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.list_type == "bullet_list_open":
-            for item in self.items:
-                yield from item.render_bullet(console, options)
-            return
+class _Item(ListItem):
+    def render_number(
+        self, console: Console, options: ConsoleOptions, number: int, last_number: int
+    ) -> RenderResult:
         # Items are drawn block by block: a fixed width keeps 9 and 10 aligned.
-        number = 1 if self.list_start is None else self.list_start
-        for index, item in enumerate(self.items):
-            yield from item.render_number(console, options, number + index, max(number + index, 10))
+        width = max(len(str(last_number)), 2) + 2
+        style = console.get_style("markdown.item.number", default="none")
+        lines = console.render_lines(self.elements, options.update(width=options.max_width - width))
+        for at, line in enumerate(lines):
+            yield Segment(" " * width if at else f"{number}. ".rjust(width), style)
+            yield from line
+            yield Segment("\n")
 
 
 class _Image(ImageItem):
@@ -185,8 +187,7 @@ class _Answer(Markdown):
         "code_block": _Code,
         "math_block": _Maths,
         "table_open": _Table,
-        "bullet_list_open": _List,
-        "ordered_list_open": _List,
+        "list_item_open": _Item,
         "image": _Image,
     }
     inlines = {*Markdown.inlines, "math"}  # noqa: RUF012 - rich's own declaration

@@ -6,8 +6,9 @@ caller says what time it is, in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import Sanitizer, sanitize
@@ -28,6 +29,9 @@ from localmag.types import (
     ToolCallReady,
     Usage,
 )
+
+if TYPE_CHECKING:  # a database is no part of the first paint
+    from localmag.sessions import Entry
 
 
 class State(StrEnum):
@@ -75,23 +79,33 @@ class Reply:
         self._safe_answer = Sanitizer()
 
     @classmethod
-    def of(cls, question: str, message: Message | None) -> Reply:
-        """A reply of an earlier session, as it was saved."""
+    def saved(cls, question: str, entry: Entry | None) -> Reply:
+        """A reply of an earlier session; None where a question was never answered."""
         reply = cls(question)
-        reply.state = State.DONE if message else State.STOPPED
-        for part in message.parts if message else ():
+        if entry is None:
+            reply.state, reply.stop = State.STOPPED, Stop.CANCELLED
+            return reply
+        reply._saved_parts(entry.message)
+        if outcome := entry.outcome:
+            reply._finish(outcome.stop, outcome.usage, outcome.timing, 0.0)
+            reply.reasoning_seconds = outcome.thinking_s
+        else:
+            reply.state = State.DONE
+        return reply
+
+    def _saved_parts(self, message: Message) -> None:
+        for part in message.parts:
             match part:
                 case Thinking(text):
-                    if reply.reasoning:
-                        reply.reasoning.append("\n\n")
-                    reply.reasoning.append(sanitize(text))
+                    if self.reasoning:
+                        self.reasoning.append("\n\n")
+                    self.reasoning.append(sanitize(text))
                 case ToolCall(name, arguments):
-                    reply.notes.append(_called(name, arguments))
+                    self.notes.append(_called(name, arguments))
                 case Malformed(text, why):
-                    reply.notes.append(_broken(text, why))
+                    self.notes.append(_broken(text, why))
                 case _:
-                    reply.answer.append(sanitize(part.text))
-        return reply
+                    self.answer.append(sanitize(part.text))
 
     # ── what happens ──────────────────────────────────────────────────────────────────────────────
 
@@ -157,11 +171,11 @@ class Reply:
         self.answer_tokens += 1
         self.answer.append(self._safe_answer.feed(text))
 
-    def _finish(self, stop: Stop, usage: Usage, timing: Timing, now: float) -> None:
+    def _finish(self, stop: Stop, usage: Usage | None, timing: Timing | None, now: float) -> None:
         self._settle(now)
         self.stop, self.usage, self.timing = stop, usage, timing
-        self.reasoning_tokens = usage.reasoning_tokens or self.reasoning_tokens
-        self.answer_tokens = usage.answer_tokens or self.answer_tokens
+        if usage and usage.context:  # a reply cut off early may know nothing of itself
+            self.reasoning_tokens, self.answer_tokens = usage.reasoning_tokens, usage.answer_tokens
         match stop:
             case Stop.CANCELLED:
                 self.state = State.STOPPED
@@ -206,7 +220,7 @@ class Reply:
 
     def context_used(self) -> int | None:
         """Tokens in the context, as far as this reply tells."""
-        if self.usage:
+        if self.usage and self.usage.context:
             return self.usage.context
         return self.to_read + self.reasoning_tokens + self.answer_tokens if self.to_read else None
 
@@ -256,21 +270,21 @@ class Reply:
                 return ""
 
 
-def earlier(messages: Sequence[Message]) -> tuple[Reply, ...]:
+def earlier(entries: Iterable[Entry]) -> tuple[Reply, ...]:
     """The replies of a saved conversation, each with its question."""
     replies: list[Reply] = []
-    question: Message | None = None
-    for message in messages:
-        match message.role:
+    question: str | None = None
+    for entry in entries:
+        match entry.message.role:
             case "user":
                 if question is not None:
-                    replies.append(Reply.of(question.text, None))
-                question = message
+                    replies.append(Reply.saved(question, None))
+                question = entry.message.text
             case "assistant":
-                replies.append(Reply.of(question.text if question else "", message))
+                replies.append(Reply.saved(question or "", entry))
                 question = None
     if question is not None:
-        replies.append(Reply.of(question.text, None))
+        replies.append(Reply.saved(question, None))
     return tuple(replies)
 
 

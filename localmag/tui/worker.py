@@ -12,11 +12,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from localmag.errors import LocalmagError, RunFailed
 from localmag.tui.reply import Reply, earlier
-from localmag.types import Cancel, Event, Message
+from localmag.types import Cancel, Event
+
+if TYPE_CHECKING:  # a database is no part of the first paint
+    from localmag.sessions import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -25,9 +28,11 @@ class Conversation(Protocol):
     """What the screen needs of `localmag.chat.Conversation`."""
 
     @property
-    def messages(self) -> Sequence[Message]: ...
+    def entries(self) -> Sequence[Entry]: ...
 
     def send(self, text: str, cancel: Cancel) -> Iterator[Event]: ...
+
+    def close(self) -> None: ...
 
 
 Report = Callable[[Event], None]
@@ -51,10 +56,10 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Opening or sending raised; where it was sending, the text itself is saved."""
+    """Opening or sending raised. `taken` tells whether the conversation holds the message."""
 
     error: LocalmagError
-    opening: bool
+    taken: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class Turns:
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._closing = False
+        self.closing_error: LocalmagError | None = None
+        """What kept the last reply from being saved, once closed."""
         self._thread = threading.Thread(target=self._run, name="localmag-turns", daemon=True)
 
     # ── the screen's side ─────────────────────────────────────────────────────────────────────────
@@ -125,22 +132,33 @@ class Turns:
             if conversation is not None:
                 self._turn(conversation, text)
             self._put(Ended())
+        if conversation is not None:
+            self._close(conversation)
 
     def _opened(self) -> Conversation | None:
         try:
             conversation = self._open(self._put)
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
-            self._put(Failed(_told(exc), opening=True))
+            self._put(Failed(_told(exc), taken=False))
             return None
-        self._put(Opened(earlier(conversation.messages)))
+        self._put(Opened(earlier(conversation.entries)))
         return conversation
 
     def _turn(self, conversation: Conversation, text: str) -> None:
+        taken = False
         try:
-            for event in conversation.send(text, self._cancel):
+            events = conversation.send(text, self._cancel)
+            taken = True
+            for event in events:
                 self._put(event)
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
-            self._put(Failed(_told(exc), opening=False))
+            self._put(Failed(_told(exc), taken))
+
+    def _close(self, conversation: Conversation) -> None:
+        try:
+            conversation.close()
+        except LocalmagError as exc:
+            self.closing_error = exc
 
 
 def _told(exc: Exception) -> LocalmagError:

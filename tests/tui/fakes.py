@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from localmag.sessions import Entry
 from localmag.tui import Label
 from localmag.tui.app import ChatApp
 from localmag.tui.worker import Opener, Report
@@ -63,7 +64,8 @@ class ScriptedConversation:
 
     def __init__(self, *turns: Iterable[Step], messages: Sequence[Message] = ()) -> None:
         self._turns = iter(turns)
-        self.messages = list(messages)
+        self.entries = [Entry(n, message, 0.0) for n, message in enumerate(messages)]
+        self.closed = False
         self.sent: list[str] = []
 
     def send(self, text: str, cancel: Cancel) -> Iterator[Event]:
@@ -79,6 +81,9 @@ class ScriptedConversation:
             else:
                 yield step
 
+    def close(self) -> None:
+        self.closed = True
+
     def opener(self) -> Opener:
         def open_conversation(report: Report) -> ScriptedConversation:
             return self
@@ -92,7 +97,7 @@ def app_of(*turns: Iterable[Step], messages: Sequence[Message] = (), label: Labe
 
 def text_of(app: ChatApp) -> str:
     """What the screen shows, a line a row, without trailing spaces."""
-    width, height = app.size
+    _, height = app.size
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips[:height])
 

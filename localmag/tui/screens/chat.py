@@ -129,8 +129,8 @@ class ChatScreen(Screen[None]):
                 self._show_earlier(earlier, now)
             case Began():
                 self._begun = True
-            case Failed(error, opening):
-                self._fail(error, opening, now)
+            case Failed(error, taken):
+                self._fail(error, taken, now)
             case Ended():
                 self._end(now)
             case Loading(fraction) if self.current is None:
@@ -142,6 +142,7 @@ class ChatScreen(Screen[None]):
 
     def _show_earlier(self, earlier: tuple[Reply, ...], now: float) -> None:
         self.opened = True
+        self.opening_error = None
         if not earlier:
             return
         self.replies = [*earlier, *self.replies]
@@ -149,7 +150,7 @@ class ChatScreen(Screen[None]):
         self.composer.remember_earlier([reply.question for reply in earlier])
         self._choose(self.replies[-1])
 
-    def _fail(self, error: LocalmagError, opening: bool, now: float) -> None:
+    def _fail(self, error: LocalmagError, taken: bool, now: float) -> None:
         if self.current is None:
             notice = Reply("", now)
             notice.fail(error, now)
@@ -157,10 +158,11 @@ class ChatScreen(Screen[None]):
             self.transcript.add([notice], now)
         elif self._begun:
             self.current.fail(error, now)
-            if opening:  # nothing took the message: it is the user's again
+            if not taken:  # so it is not on disk either: the user's again
                 self.composer.put_back(self._text)
         # Otherwise a message waits for a conversation that did not open: opening is tried again for it.
-        self.opening_error = error if opening else None
+        if not self.opened:
+            self.opening_error = error
 
     def _send(self, text: str) -> None:
         now = time.monotonic()

@@ -19,7 +19,6 @@ from textual.message import Message
 from textual.strip import Strip
 
 from localmag.tui.blocks import Block, Blocks
-from localmag.tui.markdown import Renderer
 from localmag.tui.reply import Reply, State
 from localmag.tui.widgets.lines import Lines
 from localmag.tui.wrap import Wrapped, wrap
@@ -40,10 +39,11 @@ class Palette:
 
     def __init__(self, widget: Lines, *, dark: bool) -> None:
         def style(name: str) -> Style:
-            return widget.get_component_rich_style(f"transcript--{name}", partial=True)
+            return widget.get_component_rich_style(f"transcript--{name}")
 
         self.bar = style("bar")
         self.question = style("question")
+        self.question_bar = self.question + Style(color=self.bar.color)
         self.head = style("head")
         self.chosen = style("chosen")
         self.note = style("note")
@@ -54,6 +54,8 @@ class Palette:
         styles["item.bullet"] = styles["item.number"] = self.bar
         styles["table.border"] = self.head
         styles["table.header"] = Style(bold=True)
+        from localmag.tui.markdown import Renderer  # heavy, and the first paint has no answer to draw
+
         self.renderer = Renderer(styles, dark=dark)
 
 
@@ -141,7 +143,7 @@ class Section:
             for row in wrap(line, room):
                 fill = " " * max(0, room + 1 - cell_len(row.rstrip()))
                 text = Segment(f" {row.rstrip()}{fill}", palette.question)
-                rows.append(Strip([Segment("▌", palette.bar + palette.question), text]))
+                rows.append(Strip([Segment("▌", palette.question_bar), text]))
         return rows
 
     def _draw_head(self, palette: Palette, now: float) -> list[Strip]:
