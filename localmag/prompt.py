@@ -88,7 +88,7 @@ class Codec:
         """
         from mistral_common.exceptions import MistralCommonException
         from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
-        from mistral_common.tokens.tokenizers.tekken import is_tekkenizer
+        from mistral_common.tokens.tokenizers.tekken import is_tekken, is_tekkenizer
 
         if not tekken_json.exists():
             raise NotFound(
@@ -96,12 +96,15 @@ class Codec:
             )
         todo = "Pull the model again, or take tekken.json from its own repository."
         try:
+            if not is_tekken(tekken_json):
+                raise ValueError("it is not a file with a name like tekken.json")
             mistral = MistralTokenizer.from_file(tekken_json)
             tekken = mistral.instruct_tokenizer.tokenizer
             if not is_tekkenizer(tekken):
-                raise ValueError("it is not a Tekken tokenizer")
-            _check(tekken)
-            return cls(mistral, tekken)
+                raise ValueError("it is read as another tokenizer")
+            codec = cls(mistral, tekken)
+            codec._check()
+            return codec
         except (
             # What a reader of JSON meets in a file that is cut, edited or something else altogether.
             MistralCommonException,
@@ -115,6 +118,15 @@ class Codec:
         ) as exc:
             why = str(exc).partition("\n")[0][:200] or type(exc).__name__
             raise BadFile(f"{tekken_json} is damaged or not a Tekken tokenizer ({why}).", todo) from exc
+
+    def _check(self) -> None:
+        """What mistral-common takes on trust and this class relies on. Raises ValueError."""
+        texts = self.pieces[self._first_text :]
+        if len(texts) < _BYTES or not all(texts):
+            raise ValueError("its vocabulary has gaps")
+        for id, name in enumerate(self.control.names):
+            if self._tekken.get_special_token(name) != id:
+                raise ValueError(f"its control token {name} is out of place")
 
     def encode(self, messages: Sequence[Message], *, keep_reasoning: bool) -> list[int]:
         """The ids of a conversation: after the last, the model writes its reply (or goes on with one).
@@ -167,16 +179,6 @@ class Codec:
         return b"".join(spelled).decode("utf-8", "backslashreplace")
 
 
-def _check(tekken: Tekkenizer) -> None:
-    """What mistral-common takes on trust and this file relies on. Raises ValueError."""
-    if tekken.n_words - tekken.num_special_tokens < _BYTES:
-        raise ValueError("its vocabulary lacks single bytes")
-    for id in range(tekken.num_special_tokens):
-        name = tekken.id_to_piece(id)
-        if tekken.get_special_token(name) != id:
-            raise ValueError(f"its control token {name} is out of place")
-
-
 # ── A conversation as it happened, into the shape that the validators accept ──────────────────────
 
 
@@ -199,7 +201,9 @@ def _shaped(
         while place + results < len(said) and said[place + results].role == "tool":
             results += 1
         last = place == len(said)
-        calls = [part for part in message.parts if isinstance(part, ToolCall)][:results]
+        # mistral-common does not look for calls in the very first message, and refuses their results.
+        answered = results if shaped else 0
+        calls = [part for part in message.parts if isinstance(part, ToolCall)][:answered]
         parts = _reply(message.parts, keep_reasoning=reasons and (keep_reasoning or last), open_end=last)
         if parts or calls:
             shaped.append(Message("assistant", (*parts, *calls)))

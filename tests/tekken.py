@@ -31,15 +31,25 @@ def bundled() -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def as_version(version: str, names: tuple[str, ...] = NAMES) -> dict[str, Any]:
-    """The bundled vocabulary with a version's control tokens, text only."""
+def as_version(version: str) -> dict[str, Any]:
+    """The bundled vocabulary with a version's control tokens (v13's, and what v15 adds), text only."""
     tekken = bundled()
+    names = (*NAMES, "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]") if version == "v15" else NAMES
     tekken.pop("multimodal", None)
     tekken.pop("image", None)
     tekken["config"]["version"] = version
     tekken["special_tokens"] = [
         {"rank": id, "token_str": name, "is_control": True} for id, name in enumerate(names)
     ]
+    if version == "v15":
+        tekken["model_settings_builder"] = {
+            "reasoning_effort": {
+                "type": "enum",
+                "values": ["none", "high"],
+                "default": "none",
+                "accepts_none": True,
+            }
+        }
     return tekken
 
 
