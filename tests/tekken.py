@@ -6,6 +6,7 @@ v13's (Magistral's): ids 20 to 31 are unused there, [ARGS] to [/THINK] are 32 to
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import tempfile
@@ -25,43 +26,47 @@ NAMES = (
 )
 
 
-def bundled() -> dict[str, Any]:
-    """The v3 file as it is."""
+FULL = 131_072 - 1_000
+"""Ranks of the full vocabulary: all ids less the control tokens."""
+
+
+def tekken(version: str, ranks: int = FULL) -> dict[str, Any]:
+    """The content of a version's `tekken.json`, text only, with the first `ranks` of the vocabulary.
+
+    The control tokens are v13's and what v15 adds; v3 has none in its file.
+    """
+    bundled = _bundled()
+    made: dict[str, Any] = {
+        "config": bundled["config"] | {"version": version, "default_vocab_size": ranks + 1_000},
+        "vocab": copy.deepcopy(bundled["vocab"][:ranks]) if ranks < FULL else bundled["vocab"],
+    }
+    if version != "v3":
+        names = (*NAMES, "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]") if version == "v15" else NAMES
+        made["special_tokens"] = [
+            {"rank": id, "token_str": name, "is_control": True} for id, name in enumerate(names)
+        ]
+    if version == "v15":
+        effort = {"type": "enum", "values": ["none", "high"], "default": "none", "accepts_none": True}
+        made["model_settings_builder"] = {"reasoning_effort": effort}
+    return made
+
+
+@functools.cache
+def _bundled() -> dict[str, Any]:
     path = Path(mistral_common.__file__).parent / "data" / "tekken_240911.json"
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def as_version(version: str) -> dict[str, Any]:
-    """The bundled vocabulary with a version's control tokens (v13's, and what v15 adds), text only."""
-    tekken = bundled()
-    names = (*NAMES, "[MODEL_SETTINGS]", "[/MODEL_SETTINGS]") if version == "v15" else NAMES
-    tekken.pop("multimodal", None)
-    tekken.pop("image", None)
-    tekken["config"]["version"] = version
-    tekken["special_tokens"] = [
-        {"rank": id, "token_str": name, "is_control": True} for id, name in enumerate(names)
-    ]
-    if version == "v15":
-        tekken["model_settings_builder"] = {
-            "reasoning_effort": {
-                "type": "enum",
-                "values": ["none", "high"],
-                "default": "none",
-                "accepts_none": True,
-            }
-        }
-    return tekken
-
-
-def write(tekken: dict[str, Any], folder: Path) -> Path:
+def write(made: dict[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "tekken.json"
-    path.write_text(json.dumps(tekken), encoding="utf-8")
+    path.write_text(json.dumps(made), encoding="utf-8")
     return path
 
 
 @functools.cache
 def codec(version: str = "v13") -> Codec:
-    """The full-size tokenizer of a version, loaded once for all tests."""
+    """A version's tokenizer, loaded once for all tests: v13 at full size, the others small."""
     with tempfile.TemporaryDirectory() as folder:
-        return Codec.load(write(bundled() if version == "v3" else as_version(version), Path(folder)))
+        ranks = FULL if version == "v13" else 3_096
+        return Codec.load(write(tekken(version, ranks), Path(folder)))

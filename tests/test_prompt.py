@@ -450,14 +450,6 @@ def test_the_demo_is_a_prefix_of_the_full_vocabulary(codec: Codec, demo: Demo) -
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def small() -> dict[str, Any]:
-    """A valid v13 file of the first 300 ranks."""
-    made = tekken.as_version("v13")
-    made["vocab"] = made["vocab"][:300]
-    made["config"]["default_vocab_size"] = 1_300
-    return made
-
-
 def swap_control_tokens(made: dict[str, Any]) -> None:
     made["special_tokens"][34]["rank"], made["special_tokens"][35]["rank"] = 35, 34
 
@@ -489,7 +481,7 @@ def no_end(made: dict[str, Any]) -> None:
     ],
 )
 def test_a_damaged_file(tmp_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
-    made = small()
+    made = tekken.tekken("v13", 300)
     Codec.load(tekken.write(made, tmp_path / "whole"))
     damage(made)
     with pytest.raises(BadFile) as error:
@@ -510,7 +502,7 @@ def test_another_file_altogether(tmp_path: Path, content: bytes) -> None:
 
 def test_a_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "tekken.json"
-    path.write_text(json.dumps(small())[:-1_000], encoding="utf-8")
+    path.write_text(json.dumps(tekken.tekken("v13", 300))[:-1_000], encoding="utf-8")
     with pytest.raises(BadFile):
         Codec.load(path)
 
