@@ -46,7 +46,6 @@ class Label:
 
 
 class ChatScreen(Screen[None]):
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012 - Textual's own declaration
     AUTO_FOCUS = "Composer"
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -206,9 +205,10 @@ class ChatScreen(Screen[None]):
 
     def _fold_pane(self) -> None:
         """Open or collapse the reasoning: as the user chose, else beside always, stacked while it thinks."""
-        wide = self.size.width >= WIDE
+        wide = self.app.size.width >= WIDE
         thinking = self.chosen is not None and self.chosen.state is State.THINKING
         shown = self.reasoning_open if self.reasoning_open is not None else wide or thinking
+        self.set_class(wide, "-wide")
         self.set_class(not shown, "-collapsed")
         self.pane.set_class(not shown, "-collapsed")
 

@@ -28,14 +28,19 @@ class Lines(ScrollView, can_focus=True):
         """Cells there are for text."""
         return max(1, self.scrollable_content_region.width)
 
-    def grow(self, height: int) -> None:
+    def grow(self, height: int, first: int = 0) -> None:
+        """There are `height` rows now, new or different from row `first` on: only those are painted."""
         following = self.following
         size = Size(self.text_width, height)
+        shrunk = height < self.virtual_size.height
         if size != self.virtual_size:
             self.virtual_size = size
         if following:
-            self.follow()
-        self.refresh()
+            self.follow()  # paints everything if that scrolls
+        if shrunk:
+            self.refresh()
+        elif height > first:
+            self.refresh_lines(first, height - first)
 
     def follow(self) -> None:
         self.following = True

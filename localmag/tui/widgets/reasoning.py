@@ -34,6 +34,7 @@ class Trace(Lines):
         self._seen = 0
         self.wrapped = Wrapped(self.text_width)
         self.following = reply is None or not reply.state.final
+        self.refresh()
         self.advance()
         if not self.following:
             self.scroll_home(animate=False, immediate=True)
@@ -45,10 +46,9 @@ class Trace(Lines):
             return
         fresh = self._reply.reasoning[self._seen :]
         self._seen += len(fresh)
-        if fresh:
-            self.wrapped.append("".join(fresh))
-        if fresh or self.virtual_size.height != len(self.wrapped):
-            self.grow(len(self.wrapped))
+        first = self.wrapped.append("".join(fresh))
+        if first < len(self.wrapped) or self.virtual_size.height != len(self.wrapped):
+            self.grow(len(self.wrapped), first)
 
     def on_resize(self) -> None:
         if self.wrapped.width != self.text_width:

@@ -29,6 +29,9 @@ WIDEST = 100
 """Cells of a row of text at most: longer rows are hard to read."""
 MARGIN = 2
 
+NOTES_SHOWN = 3
+"""Notes drawn under a reply; a broken model may cause one with every token."""
+
 _BLANK = Strip([])
 _OWN = ("bar", "question", "head", "chosen", "note", "error")
 _MARKDOWN = ("h1", "h2", "h3", "h4", "code", "code_block", "block_quote", "math", "link", "link_url", "hr")
@@ -115,8 +118,11 @@ class Section:
             self._plain.rewrap(self._measure)
         self.advance(palette, now, fresh=True)
 
-    def advance(self, palette: Palette, now: float, *, fresh: bool = False) -> None:
-        """Draw what has arrived since the last call; `fresh` draws the open block though nothing has."""
+    def advance(self, palette: Palette, now: float, *, fresh: bool = False) -> int:
+        """Draw what has arrived since the last call; `fresh` draws the open block though nothing has.
+
+        Returns the first row that changed.
+        """
         arrived = "".join(self.reply.answer[self._seen :])
         self._seen = len(self.reply.answer)
         closed = self._blocks.feed(arrived) if arrived else []
@@ -124,11 +130,19 @@ class Section:
             self._finished = True
             closed += self._blocks.finish()
         self._closed += closed
-        self._add(closed, palette)
+        changed = self.height - len(self._foot)
         if closed or arrived or fresh:
+            changed = len(self._question) + len(self._head) + len(self._body)
+            if not closed and self._plain is not None:
+                changed += len(self._plain)
+            self._add(closed, palette)
             self._draw_tail(arrived, palette, restart=bool(closed))
-        self._head = self._draw_head(palette, now)
+        head = self._draw_head(palette, now)
+        if head != self._head:
+            self._head = head
+            changed = len(self._question)
         self._foot = self._draw_foot(palette)
+        return changed
 
     @property
     def _measure(self) -> int:
@@ -182,7 +196,10 @@ class Section:
         if not self.width:
             return []
         rows: list[Strip] = []
-        lines = [(note, palette.note) for note in self.reply.notes]
+        notes = self.reply.notes[:NOTES_SHOWN]
+        if more := len(self.reply.notes) - len(notes):
+            notes.append(f"… and {more:,} more like these")
+        lines = [("\n".join(notes), palette.note)] if notes else []
         if ending := self.reply.ending():
             lines.append((ending, palette.error if self.reply.state is State.FAILED else palette.note))
         for text, style in lines:
@@ -220,6 +237,7 @@ class Transcript(Lines):
     # ── what the screen calls ─────────────────────────────────────────────────────────────────────
 
     def add(self, replies: Sequence[Reply], now: float) -> None:
+        self.draw(now)  # the last section's end: it will not be the last any more
         self._sections += [Section(reply) for reply in replies]
         self._now = now
         self._place(0)
@@ -228,7 +246,7 @@ class Transcript(Lines):
 
     def load(self, replies: Sequence[Reply], now: float) -> None:
         """Draw these replies in place of all others."""
-        self._sections = []
+        self._sections, self._starts = [], []
         self.add(replies, now)
 
     def draw(self, now: float) -> None:
@@ -240,8 +258,8 @@ class Transcript(Lines):
         if last.width != self.text_width:
             self._draw_near()
             return
-        last.advance(self.palette, now)
-        self.grow(self._starts[-1] + last.height)
+        changed = last.advance(self.palette, now)
+        self.grow(self._starts[-1] + last.height, self._starts[-1] + changed)
 
     def choose(self, reply: Reply | None, *, show: bool) -> None:
         """Mark the reply whose reasoning is shown; `show` scrolls to it."""
@@ -251,6 +269,7 @@ class Transcript(Lines):
                 section.chosen = chosen
                 if section.width:
                     section.advance(self.palette, self._now)
+                    self._place(index)
             if chosen and show:
                 self.scroll_to(y=self._starts[index], animate=False)
         self.refresh()
