@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import zip_longest
 from queue import Empty, SimpleQueue
 
 from localmag.engines import Engine
@@ -124,19 +125,23 @@ class Conversation:
         return next((entry for entry in reversed(self._entries) if entry.setup), None)
 
     def history(self) -> tuple[Message, ...]:
-        """What the engine is told of the conversation so far: the system prompt, then turns by turns.
+        """What the engine is told of the conversation so far: the system prompt, then turn by turn.
 
         A reply that was stopped counts as what it had said, as though the model had ended there: reasoning
         that was still open is closed, malformed output is left out. If no answer is left (and, where past
         reasoning is kept, no reasoning either) the reply is left out whole, and the user's two messages
-        around it become one, a blank line between, since a prompt takes turns.
+        around it become one, a blank line between, since a prompt takes turns. A question that the engine
+        refused is left out with its reply: it would be refused again.
         """
         told: list[Message] = [] if self.system is None else [self.system]
-        for message in self.messages:
-            if message.role == "assistant":
+        for entry, reply in zip_longest(self._entries, self._entries[1:]):
+            message = entry.message
+            if entry.outcome is not None:
                 message = _as_said(message, self.setup.keep_reasoning)
                 if not message.parts:
                     continue
+            elif reply is not None and reply.outcome is not None and reply.outcome.refused:
+                continue
             elif told and told[-1].role == message.role:
                 message = replace(message, parts=(*told.pop().parts, Text("\n\n"), *message.parts))
             told.append(message)
@@ -194,7 +199,7 @@ class Conversation:
         except Cancelled:
             raise
         except Exception as exc:  # whatever it is, it is why the reply ended; it goes on from here
-            outcome = Outcome(Stop.ERROR, error=str(exc))
+            outcome = Outcome(Stop.ERROR, error=str(exc), refused=isinstance(exc, WrongUsage))
             raise
         finally:
             failure = self._keep(reply, setup, outcome)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from localmag.errors import BadFile, LocalmagError, RunFailed
 
@@ -36,7 +37,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             state TEXT NOT NULL CHECK (state IN ('writing', 'done')),
             model TEXT, build TEXT, backend TEXT,
             temperature REAL, top_p REAL, seed INTEGER, max_tokens INTEGER, keep_reasoning INTEGER,
-            stop TEXT, error TEXT, thinking_s REAL,
+            stop TEXT, error TEXT, refused INTEGER, thinking_s REAL,
             prompt_tokens INTEGER, cached_tokens INTEGER, reasoning_tokens INTEGER, answer_tokens INTEGER,
             load_s REAL, prefill_s REAL, ttft_s REAL, decode_s REAL, decode_tps REAL
         )""",
@@ -92,21 +93,27 @@ def opened(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _connect(path: Path, query: str = "") -> sqlite3.Connection:
+def _connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return sqlite3.connect(
-        path.as_uri() + query,
-        uri=True,
+        _read_only_uri(path) if read_only else path,
+        uri=read_only,
         timeout=BUSY_S,
         isolation_level=None,  # transactions begin where they are written, not by themselves
         check_same_thread=False,
     )
 
 
+def _read_only_uri(path: Path) -> str:
+    """Not `Path.as_uri`: SQLite wants the host of a Windows share in the path, `file:////host/share`."""
+    posix = path.as_posix()
+    return f"file://{'' if posix.startswith('/') else '/'}{quote(posix)}?mode=ro"
+
+
 def _refuse_foreign(path: Path) -> None:
     """Looks through a read-only connection, which cannot even tidy up the write-ahead log."""
     if not path.exists() or not path.stat().st_size:
         return
-    db = _connect(path, "?mode=ro")
+    db = _connect(path, read_only=True)
     try:
         format = _format(db)
         application = db.execute("PRAGMA application_id").fetchone()[0]

@@ -24,13 +24,18 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a reply ended. None where the engine did not live to say; `thinking_s` is wall-clock seconds."""
+    """How a reply ended. None where the engine did not live to say; `thinking_s` is wall-clock seconds.
+
+    `refused`: the engine did not take the prompt (too long, say), so the question is not asked again with
+    the next one.
+    """
 
     stop: Stop
     usage: Usage | None = None
     timing: Timing | None = None
     thinking_s: float = 0.0
     error: str | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

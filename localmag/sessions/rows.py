@@ -37,7 +37,7 @@ _ID_LENGTH = 6
 
 _SETUP = "model, build, backend, temperature, top_p, seed, max_tokens, keep_reasoning"
 _OUTCOME = (
-    "stop, error, thinking_s, prompt_tokens, cached_tokens, reasoning_tokens, answer_tokens,"
+    "stop, error, refused, thinking_s, prompt_tokens, cached_tokens, reasoning_tokens, answer_tokens,"
     " load_s, prefill_s, ttft_s, decode_s, decode_tps"
 )
 
@@ -144,9 +144,9 @@ def close_draft(db: sqlite3.Connection, id: int, parts: Iterable[Part], outcome:
     timing: tuple[float | None, ...] = astuple(outcome.timing) if outcome.timing else (None,) * 5
     error = outcome.error and well_formed(outcome.error)
     closed = db.execute(
-        f"UPDATE messages SET state = 'done', ({_OUTCOME}) = ({_marks(12)})"
+        f"UPDATE messages SET state = 'done', ({_OUTCOME}) = ({_marks(13)})"
         " WHERE id = ? AND state = 'writing'",
-        (str(outcome.stop), error, outcome.thinking_s, *usage, *timing, id),
+        (str(outcome.stop), error, outcome.refused, outcome.thinking_s, *usage, *timing, id),
     )
     if closed.rowcount:
         _insert_parts(db, id, parts)
@@ -186,12 +186,14 @@ def _setup(model: str | None, build: str, backend: str, *rest: Any) -> Setup | N
     return Setup(model, build, backend, sampling, max_tokens, bool(keep_reasoning))
 
 
-def _outcome(stop: str | None, error: str | None, thinking_s: float, *numbers: Any) -> Outcome | None:
+def _outcome(
+    stop: str | None, error: str | None, refused: int, thinking_s: float, *numbers: Any
+) -> Outcome | None:
     if stop is None:
         return None
     usage = Usage(*numbers[:4]) if numbers[0] is not None else None
     timing = Timing(*numbers[4:]) if numbers[4] is not None else None
-    return Outcome(Stop(stop), usage, timing, thinking_s, error)
+    return Outcome(Stop(stop), usage, timing, thinking_s, error, bool(refused))
 
 
 # ── Parts ─────────────────────────────────────────────────────────────────────────────────────────
