@@ -1,4 +1,4 @@
-"""Which weights are on this machine, and where: the only caller of huggingface_hub."""
+"""Which weights are on this machine, and where. Opens no socket."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from localmag import catalogue, gguf
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound
+from localmag.store import cache
 
 _UNKNOWN_CONTEXT = 8192  # tokens, for a file that does not say what it was trained for
 _CARD = {"temperature": 0.7, "top_p": 0.95}  # the sampling of every Magistral card
@@ -38,8 +39,8 @@ class Installed:
 def locate(name: str, quant: str | None = None) -> Installed:
     """The weights that `name` means: a catalogue name (`demo`, `magistral:1.1`), a GGUF file, or a folder.
 
-    Raises NotFound if there are none (saying how to get them), BadFile if the file is not a GGUF, is cut short,
-    or has a vocabulary other than Tekken. Opens no socket.
+    Raises NotFound if there are none (saying how to get them), BadFile if the file is not a GGUF, is cut
+    short, or has a vocabulary other than Tekken. Opens no socket.
     """
     if catalogue.is_name(name):
         model, named = catalogue.find(name)
@@ -55,7 +56,7 @@ def newest() -> str | None:
     """The name of the best model whose weights are already here, None if only the demo is."""
     for model in catalogue.models():
         for build in model.builds:
-            if model.repo and _in_cache(build.repo, build.file) and _in_cache(model.repo, "tekken.json"):
+            if model.repo and cache.weights(build.repo, build.file) and cache.find(model.repo, "tekken.json"):
                 return f"{model.name}:{build.quant}"
     return None
 
@@ -67,19 +68,19 @@ def how_to_get(model: Model, build: Build) -> str:
 
 
 def _bundled(model: Model, build: Build) -> Installed:
-    folder = Path(__file__).parent / "demo"
+    folder = Path(catalogue.__file__).parent / "demo"
     return _installed(model, build, folder / build.file, folder / "tekken.json", folder / "SYSTEM_PROMPT.txt")
 
 
 def _fetched(model: Model, build: Build) -> Installed:
-    weights = _in_cache(build.repo, build.file)
-    tokenizer = _in_cache(model.repo, "tekken.json")
-    if weights is None or tokenizer is None:
-        what = "weights are" if weights is None else "tokenizer (tekken.json) is"
+    weights = cache.weights(build.repo, build.file)
+    tokenizer = cache.find(model.repo, "tekken.json")
+    if not weights or tokenizer is None:
+        what = "weights are" if not weights else "tokenizer (tekken.json) is"
         raise NotFound(
             f"{model.title} {build.quant}: its {what} not on this machine.", how_to_get(model, build)
         )
-    return _installed(model, build, weights, tokenizer, _in_cache(model.repo, "SYSTEM_PROMPT.txt"))
+    return _installed(model, build, weights[0], tokenizer, cache.find(model.repo, "SYSTEM_PROMPT.txt"))
 
 
 def _installed(
@@ -144,21 +145,3 @@ def _only_gguf_in(folder: Path) -> Path:
         names = ", ".join(p.name for p in files[:6])
         raise NotFound(f"{folder} holds {len(files)} GGUF files: {names}.", "Give the path of one of them.")
     raise NotFound(f"There is no GGUF file in {folder}.", "Give a folder that holds one, or the file's path.")
-
-
-def _in_cache(repo: str, file: str) -> Path | None:
-    """The file in the Hugging Face cache that every tool shares, None if it is not (wholly) there."""
-    if not (_hub_cache() / f"models--{repo.replace('/', '--')}").is_dir():
-        return None  # the common case, told without importing the hub's client (0.3 s)
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repo, file, cache_dir=_hub_cache())
-    return Path(found) if isinstance(found, str) else None
-
-
-def _hub_cache() -> Path:
-    """As huggingface_hub defines it: HF_HUB_CACHE, else HF_HOME/hub, else the XDG cache's huggingface/hub."""
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    return Path(os.environ.get("HF_HOME") or base).expanduser() / "hub"

@@ -1,0 +1,143 @@
+"""`localmag pull`: bring a model's weights here, having said what that means."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localmag import catalogue
+from localmag.cli.output import confirm, say, warn
+from localmag.errors import Cancelled
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from localmag.store.pull import Plan, Step, Wanted
+
+_REDRAW = 0.1  # seconds between two looks at the progress
+
+
+class PullBackend(StrEnum):
+    auto = "auto"
+    llamacpp = "llama.cpp"
+
+
+def pull(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL[:QUANT]", help="As `magistral` or `magistral:Q8_0`.")
+    ],
+    backend: Annotated[PullBackend, typer.Option("--backend", help="What will run it.")] = PullBackend.auto,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Fetch a model's weights, tokenizer and system prompt into the Hugging Face cache, and verify them.
+
+    What will be fetched is shown first. Stopped at any moment, the same command goes on where it was.
+    The path of the weights goes to stdout.
+    """
+    found, quant = catalogue.find(model)
+    build = found.build(quant)
+    from localmag.store import pull as store  # 0.3 s: only here is the hub's client needed
+
+    plan = store.plan(found, build, warn)
+    if not plan.done:
+        _show(plan)
+        if not yes:
+            confirm(f"Fetch {size(plan.missing)}?")
+        _fetch(plan, store.fetch(plan))
+    elif sys.stderr.isatty():
+        warn(f"{found.title} {build.quant} is here already, and verified.")
+    say(str(plan.weights))
+
+
+def size(count: int) -> str:
+    """Bytes as people say them: 14.3 GB, 19.4 MB, 2.1 kB, 119 B."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count} B"
+
+
+def _show(plan: Plan) -> None:
+    _note(f"{plan.model.title} {plan.build.quant}, licence {plan.licence or plan.model.licence}")
+    repo = ""
+    for file in plan.files:
+        if file.repo != repo:
+            repo = file.repo
+            _note(f"  from {repo} at {file.commit[:7]}")
+        _note(f"    {size(file.size):>9}  {file.path}{_state(file)}")
+    _note(f"  into {plan.folder}, {size(plan.free)} free")
+
+
+def _state(file: Wanted) -> str:
+    if file.verified:
+        return " (here)"
+    if file.here == file.size:
+        return " (here, to be checked)"
+    return f" ({size(file.here)} of it here)" if file.here else ""
+
+
+def _fetch(plan: Plan, steps: Iterator[Step]) -> None:
+    try:
+        if sys.stderr.isatty():
+            _draw(plan, steps)
+        else:
+            for _ in steps:
+                pass
+    except KeyboardInterrupt as exc:
+        raise Cancelled("Stopped; what has arrived is kept.", "Run this again to go on from there.") from exc
+    warn(f"{plan.model.title} {plan.build.quant} is here, verified. Run `localmag chat {_name(plan)}`.")
+
+
+def _name(plan: Plan) -> str:
+    alias = plan.model.aliases[0] if plan.model.aliases else plan.model.name
+    return alias if plan.build == plan.model.build() else f"{alias}:{plan.build.quant}"
+
+
+def _draw(plan: Plan, steps: Iterator[Step]) -> None:
+    """A bar for each file and one for all of them, with rate and time left."""
+    from rich import progress as rich
+    from rich.console import Console
+
+    columns = (
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.DownloadColumn(),
+        rich.TransferSpeedColumn(),
+        rich.TimeRemainingColumn(),
+    )
+    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+        _follow(plan, steps, bars)
+
+
+def _follow(plan: Plan, steps: Iterator[Step], bars: Progress) -> None:
+    from localmag.store.pull import Checking, Fetching, Verified, Waiting
+
+    bar = {f.path: bars.add_task(f.path, total=f.size, completed=f.here, start=False) for f in plan.files}
+    everything = bars.add_task("all", total=plan.total, completed=plan.total - plan.missing)
+    drawn, arrived = 0.0, plan.total - plan.missing
+    for step in steps:
+        match step:
+            case Fetching(file, done):
+                bars.start_task(bar[file.path])
+                if (now := time.monotonic()) - drawn > _REDRAW:
+                    drawn = now
+                    bars.update(bar[file.path], completed=done)
+                    bars.update(everything, completed=arrived + done - file.here)
+            case Checking(file, done):
+                bars.start_task(bar[file.path])
+                bars.update(bar[file.path], completed=done, description=f"{file.path} (checking)")
+            case Verified(file):
+                arrived += file.size - file.here
+                bars.update(bar[file.path], completed=file.size, description=f"{file.path} (verified)")
+                bars.update(everything, completed=arrived)
+            case Waiting(why, seconds):
+                bars.console.print(f"{why}; trying again in {seconds:.0f} s", markup=False, highlight=False)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr)

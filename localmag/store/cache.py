@@ -1,0 +1,144 @@
+"""The Hugging Face cache's layout: documented, shared by every tool, and read here without their client.
+
+models--{owner}--{name}/
+  blobs/{etag}                  the bytes; an LFS file's etag is its SHA-256, another's its git SHA-1
+  snapshots/{commit}/{path}     a link to a blob (the file itself where links are not possible)
+  refs/main                     the commit that `main` meant when it was last asked
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from localmag.errors import BadFile
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")  # as llama.cpp splits a file
+_REPO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
+
+
+def root() -> Path:
+    """As huggingface_hub defines it: HF_HUB_CACHE, else HF_HOME/hub, else the XDG cache's huggingface/hub."""
+    if cache := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
+        return _expanded(cache)
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _expanded(os.environ.get("HF_HOME") or f"{base}/huggingface") / "hub"
+
+
+def folder(repo: str) -> Path:
+    """Where a repository's files are kept. Raises BadFile if `repo` is no plain owner/name."""
+    if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
+        raise BadFile(f"{repo!r} is not the name of a repository.", "It must look like owner/name.")
+    return root() / f"models--{repo.replace('/', '--')}"
+
+
+def snapshots(repo: str) -> list[Path]:
+    """The repository's snapshots on this machine: the one that `main` means first, then the newest."""
+    base = folder(repo)
+    try:
+        there = [p for p in (base / "snapshots").iterdir() if _COMMIT.fullmatch(p.name)]
+        ages = {p: -p.stat().st_mtime for p in there}
+    except OSError:
+        return []
+    main = _main(base)
+    return sorted(there, key=lambda p: (p.name != main, ages[p]))
+
+
+def find(repo: str, path: str) -> Path | None:
+    """The file in the newest snapshot that holds it, or None. A link that leads nowhere is not there."""
+    for snapshot in snapshots(repo):
+        file = snapshot.joinpath(*safe(path))
+        if file.is_file():
+            return file
+    return None
+
+
+def weights(repo: str, pattern: str) -> list[Path]:
+    """The files that `pattern` means, in the newest snapshot that holds all of them; empty if none does."""
+    for snapshot in snapshots(repo):
+        there = {p.relative_to(snapshot).as_posix(): p for p in snapshot.rglob("*.gguf") if p.is_file()}
+        if chosen := choose(pattern, there):
+            return [there[name] for name in chosen]
+    return []
+
+
+def choose(pattern: str, names: Iterable[str]) -> list[str]:
+    """Which of a repository's files a build's `pattern` means: the file of that name; or the file's parts, in
+    order and complete; or the only one that matches. Empty if that is none, or not clear.
+    """
+    there = list(names)
+    if pattern in there:
+        return [pattern]
+    stem = pattern.removesuffix(".gguf")
+    parts = sorted(n for n in there if _PART.search(n) and fnmatchcase(_PART.sub("", n), stem))
+    numbers = [(int(m[1]), int(m[2])) for n in parts if (m := _PART.search(n))]
+    if numbers and numbers == [(i + 1, len(parts)) for i in range(len(parts))]:
+        return parts
+    whole = [n for n in there if fnmatchcase(n, pattern) and not _PART.search(n)]
+    return whole if len(whole) == 1 else []
+
+
+def pointer(repo: str, commit: str, path: str) -> Path:
+    """Where a file of that commit is found. Raises BadFile if the commit or the path would lead elsewhere."""
+    if not _COMMIT.fullmatch(commit):
+        raise _untrusted("a commit", commit)
+    return folder(repo).joinpath("snapshots", commit, *safe(path))
+
+
+def blob(repo: str, etag: str) -> Path:
+    """Where bytes of that digest are kept. Raises BadFile if `etag` is no digest but, say, a path."""
+    if not _DIGEST.fullmatch(etag):
+        raise _untrusted("a digest", etag)
+    return folder(repo) / "blobs" / etag
+
+
+def partial(repo: str, etag: str) -> Path:
+    """Where bytes of that digest gather until all are there. Cache tools clean up what ends so."""
+    return blob(repo, etag).with_name(f"{etag}.localmag.incomplete")
+
+
+def lock(repo: str, etag: str) -> Path:
+    """The lock that huggingface_hub takes too."""
+    return root() / ".locks" / folder(repo).name / f"{blob(repo, etag).name}.lock"
+
+
+def set_main(repo: str, commit: str) -> None:
+    """Say that `main` means `commit`, for every tool that looks."""
+    ref = folder(repo) / "refs" / "main"
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    aside = ref.with_name(f"main.{os.getpid()}.tmp")
+    aside.write_text(commit, encoding="ascii")
+    aside.replace(ref)
+
+
+def safe(path: str) -> tuple[str, ...]:
+    """The parts of a path within a repository. Raises BadFile if it could lead out of it, on any platform."""
+    parts = PurePosixPath(path).parts
+    windows = PureWindowsPath(path)
+    harmless = parts and path.isprintable() and not windows.drive and not windows.root and "\\" not in path
+    if not harmless or any(part in ("..", ".") or ":" in part for part in parts):
+        raise _untrusted("a file of a repository", path)
+    return parts
+
+
+def _main(base: Path) -> str:
+    try:
+        return (base / "refs" / "main").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _untrusted(what: str, said: str) -> BadFile:
+    return BadFile(
+        f"The hub named {what} {said[:80]!r}, which it cannot be.",
+        "Nothing was written; check HF_ENDPOINT, or tell the repository's owner.",
+    )
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expandvars(path)).expanduser()

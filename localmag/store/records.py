@@ -1,0 +1,88 @@
+"""What localmag fetched, and what it verified: one small JSON file for each file of a repository.
+
+A record knows its bytes by their size and time of change: bytes changed since are no longer verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from localmag import paths
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One file of one commit. `etag` is the hub's digest of it; `size` is bytes, `changed` nanoseconds.
+
+    `changed` is 0 until the file is whole and its digest was found to be `etag`. `fetched` is whether
+    localmag brought it here, and so may remove it.
+    """
+
+    repo: str
+    commit: str
+    path: str
+    etag: str
+    size: int
+    fetched: bool
+    changed: int = 0
+
+
+def save(record: Record) -> None:
+    """Write it, whole or not at all."""
+    file = _file(record.repo, record.etag)
+    aside = file.with_suffix(f".{os.getpid()}.tmp")
+    aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
+    aside.replace(file)
+
+
+def load(repo: str, etag: str) -> Record | None:
+    return _read(_file(repo, etag))
+
+
+def of(repo: str, file: Path) -> Record | None:
+    """The record of these very bytes as they are now, verified; None if there is none."""
+    return next((r for r in every() if r.repo == repo and verified(r, file)), None)
+
+
+def forget(record: Record) -> None:
+    _file(record.repo, record.etag).unlink(missing_ok=True)
+
+
+def every() -> Iterator[Record]:
+    for file in sorted(_folder().glob("*.json")):
+        if record := _read(file):
+            yield record
+
+
+def verified(record: Record | None, file: Path) -> bool:
+    """Whether `file` still is what was verified."""
+    if record is None or not record.changed:
+        return False
+    try:
+        stat = file.stat()
+    except OSError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) == (record.size, record.changed)
+
+
+def _read(file: Path) -> Record | None:
+    try:
+        return Record(**json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):  # not there, or not ours: then nothing is known
+        return None
+
+
+def _file(repo: str, etag: str) -> Path:
+    """Named by a digest, since names from outside are no names for our own files."""
+    return _folder() / f"{hashlib.sha256(f'{repo}/{etag}'.encode()).hexdigest()[:32]}.json"
+
+
+def _folder() -> Path:
+    folder = paths.data() / "weights"
+    folder.mkdir(exist_ok=True)
+    return folder
