@@ -26,16 +26,11 @@ from localmag.types import (
     Done,
     Event,
     Loading,
-    Malformed,
     Message,
-    Part,
     Prefill,
     Stop,
-    Text,
-    Thinking,
     ThinkingClosed,
     ThinkingDelta,
-    ToolCall,
     Turn,
 )
 
@@ -125,26 +120,15 @@ class Conversation:
         return next((entry for entry in reversed(self._entries) if entry.setup), None)
 
     def history(self) -> tuple[Message, ...]:
-        """What the engine is told of the conversation so far: the system prompt, then turn by turn.
+        """What the engine is told of the conversation so far: the system prompt, then all as it happened.
 
-        A reply that was stopped counts as what it had said, as though the model had ended there: reasoning
-        that was still open is closed, malformed output is left out. If no answer is left (and, where past
-        reasoning is kept, no reasoning either) the reply is left out whole, and the user's two messages
-        around it become one, a blank line between, since a prompt takes turns. A question that the engine
-        refused is left out with its reply: it would be refused again.
+        A reply that was stopped is told as far as it came; `localmag.prompt` says what a model is shown of
+        it. A question that the engine refused is left out, with its reply: it would be refused again.
         """
-        told: list[Message] = [] if self.system is None else [self.system]
-        for entry, reply in zip_longest(self._entries, self._entries[1:]):
-            message = entry.message
-            if entry.outcome is not None:
-                message = _as_said(message, self.setup.keep_reasoning)
-                if not message.parts:
-                    continue
-            elif reply is not None and reply.outcome is not None and reply.outcome.refused:
-                continue
-            elif told and told[-1].role == message.role:
-                message = replace(message, parts=(*told.pop().parts, Text("\n\n"), *message.parts))
-            told.append(message)
+        told = [] if self.system is None else [self.system]
+        for entry, after in zip_longest(self._entries, self._entries[1:]):
+            if not _refused(entry) and not _refused(after):
+                told.append(entry.message)
         return tuple(told)
 
     def send(self, text: str, cancel: Cancel) -> Iterator[Event]:
@@ -324,27 +308,8 @@ class _Autosave:
                 unsaved = []
 
 
-def _as_said(message: Message, keep_reasoning: bool) -> Message:
-    """A reply as history: no malformed parts, open reasoning joined to what follows of it, then closed."""
-    said: list[Part] = []
-    for part in message.parts:
-        match part:
-            case Malformed():
-                continue
-            case Thinking(text) if said and isinstance(said[-1], Thinking) and not said[-1].closed:
-                said[-1] = Thinking(said[-1].text + text, part.closed)
-            case _:
-                said.append(part)
-    said = [replace(part, closed=True) if isinstance(part, Thinking) else part for part in said]
-    told = any(
-        keep_reasoning and bool(part.text) if isinstance(part, Thinking) else _says_something(part)
-        for part in said
-    )
-    return replace(message, parts=tuple(said) if told else ())
-
-
-def _says_something(part: Part) -> bool:
-    return isinstance(part, ToolCall) or bool(part.text.strip())
+def _refused(entry: Entry | None) -> bool:
+    return entry is not None and entry.outcome is not None and entry.outcome.refused
 
 
 def _drawn_seed() -> int:

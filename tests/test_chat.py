@@ -7,13 +7,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from localmag.chat import Conversation
 from localmag.errors import Cancelled, ContextTooSmall, EngineDied, NotFound, RunFailed, WrongUsage
+from localmag.prompt import Codec
 from localmag.sessions import CUT_OFF, Outcome, Sessions, Setup
+from localmag.stream import fold
 from localmag.types import (
     Cancel,
     Done,
@@ -35,6 +38,7 @@ from localmag.types import (
     Turn,
     Usage,
 )
+from tests.conftest import Demo
 
 SETUP = Setup("demo", "demo:Q8_0", "llama.cpp", Sampling(0.7, 0.95), 512)
 SYSTEM = Message.of("system", "Think first.")
@@ -272,7 +276,7 @@ def test_a_reply_never_asked_for_leaves_the_question(sessions: Sessions) -> None
     talk = Conversation.new(sessions, stage, SETUP)
     talk.send("One", NEVER)
     list(talk.send("Two", NEVER))
-    assert stage.turns[0].messages == (Message("user", (Text("One"), Text("\n\n"), Text("Two"))),)
+    assert stage.turns[0].messages == (Message.of("user", "One"), Message.of("user", "Two"))
     assert [m.text for m in talk.messages] == ["One", "Two", "It is 834."]
 
 
@@ -360,53 +364,49 @@ def test_the_autosave_goes_on_when_the_disk_does(sessions: Sessions) -> None:
 # ── What the engine is told of earlier turns ──────────────────────────────────────────────────────
 
 
-def told(reply: tuple[Event, ...], *, keep: bool) -> tuple[Message, ...]:
-    """The history of a second turn, whose first was answered by `reply`."""
-    setup = Setup("demo", "demo:Q8_0", "llama.cpp", Sampling(), 512, keep_reasoning=keep)
+STOPPED = Done(Stop.CANCELLED, Usage(), Timing())
+CONTROL = "a control token out of place"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        REPLY,
+        (STOPPED,),
+        (ThinkingDelta("hm"), STOPPED),
+        (*REPLY[:-2], Malformed("[INST]", CONTROL), TextDelta("834."), STOPPED),
+        (ToolCallReady(ToolCall("add", "{}", "123456789")), Done(Stop.TOOL, Usage(), Timing())),
+    ],
+)
+def test_earlier_turns_are_told_as_they_happened(reply: tuple[Event, ...]) -> None:
     stage = Stage(reply, REPLY)
-    talk = Conversation.new(None, stage, setup)
+    talk = Conversation.new(None, stage, SETUP, system=SYSTEM)
     list(talk.send("One", NEVER))
     list(talk.send("Two", NEVER))
-    return stage.turns[1].messages
+    answer = Message("assistant", fold(reply))
+    assert stage.turns[1].messages == (SYSTEM, Message.of("user", "One"), answer, Message.of("user", "Two"))
 
 
-ONE, TWO = Message.of("user", "One"), Message.of("user", "Two")
-BOTH = (Message("user", (Text("One"), Text("\n\n"), Text("Two"))),)
-
-
-def test_a_whole_reply_is_told_whole() -> None:
-    for keep in (True, False):  # the codec strips: it alone knows how
-        assert told(REPLY, keep=keep) == (ONE, Message("assistant", PARTS), TWO)
-
-
-def test_reasoning_that_was_cut_off_is_closed_if_it_is_kept() -> None:
-    cut = (ThinkingDelta("hm"), Done(Stop.CANCELLED, Usage(), Timing()))
-    assert told(cut, keep=True) == (ONE, Message("assistant", (Thinking("hm"),)), TWO)
-    assert told(cut, keep=False) == BOTH
-
-
-@pytest.mark.parametrize("keep", [True, False])
-@pytest.mark.parametrize(
-    "nothing",
-    [(), (ThinkingDelta(""),), (TextDelta(" \n"),), (Malformed("[/THINK]", "no reasoning was open"),)],
-)
-def test_a_reply_that_says_nothing_is_not_told(nothing: tuple[Event, ...], keep: bool) -> None:
-    assert told((*nothing, Done(Stop.CANCELLED, Usage(), Timing())), keep=keep) == BOTH
-
-
-def test_malformed_output_is_not_told() -> None:
-    why = "a control token out of place"
-    reply = (
-        ThinkingDelta("a"),
-        Malformed("[INST]", why),
-        ThinkingDelta("b"),
-        ThinkingClosed(3, 0.1),
-        TextDelta("c"),
-        Malformed("[INST]", why),
-        TextDelta("d"),
-        END,
+def test_whatever_happened_can_be_told_to_a_model(demo: Demo) -> None:
+    """Every way a reply can end, and then a question, through the codec of a real model."""
+    stage = Stage(
+        REPLY,
+        (STOPPED,),
+        (ThinkingDelta("hm"), STOPPED),
+        (ThinkingDelta("a"), Malformed("[INST]", CONTROL), ThinkingDelta("b"), TextDelta("c"), STOPPED),
+        dying(),
+        (ToolCallReady(ToolCall("add", "{}", "123456789")), Done(Stop.TOOL, Usage(), Timing())),
+        (TextDelta(" "), STOPPED),
+        REPLY,
     )
-    assert told(reply, keep=True)[1].parts == (Thinking("ab"), Text("c"), Text("d"))
+    talk = Conversation.new(None, stage, SETUP, system=SYSTEM)
+    codec = Codec.load(demo.tokenizer)
+    for question in "ABCDEFGH":
+        with suppress(EngineDied):
+            list(talk.send(question, NEVER))
+    for turn in stage.turns:
+        for keep in (False, True):
+            assert codec.encode(turn.messages, keep_reasoning=keep)
 
 
 def test_a_question_that_was_refused_is_not_asked_again(sessions: Sessions) -> None:
@@ -421,12 +421,6 @@ def test_a_question_that_was_refused_is_not_asked_again(sessions: Sessions) -> N
     list(talk.send("Two", NEVER))
     assert [m.text for m in stage.turns[0].messages] == ["One", "It is 834.", "Two"]
     assert [m.text for m in talk.messages][2:4] == ["much too long", ""]
-
-
-def test_a_tool_call_is_something_said() -> None:
-    call = ToolCall("add", "{}", "123456789")
-    reply = (ToolCallReady(call), Done(Stop.TOOL, Usage(), Timing()))
-    assert told(reply, keep=False)[1].parts == (call,)
 
 
 # ── kill -9 ───────────────────────────────────────────────────────────────────────────────────────
