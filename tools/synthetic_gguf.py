@@ -44,7 +44,7 @@ def byte_letters() -> list[str]:
     return [chr(b if b in printable else next(others)) for b in range(256)]
 
 
-def vocabulary(tokenizer: Path) -> tuple[list[str], list[int]]:
+def vocabulary(tokenizer: Path) -> tuple[list[str], list[gguf.TokenType]]:
     """GGUF's spelling and type of every id of a `tekken.json`: special tokens first, then ranks."""
     tekken = json.loads(tokenizer.read_text("utf-8"))
     specials = tekken["config"]["default_num_special_tokens"]

@@ -55,8 +55,9 @@ class LlamaCpp:
         self._ctx: int | None = None
         self._held: list[int] = []  # the ids whose keys and values the cache holds, by place
         self._rate = 0.0  # ids per second of the last prefill chunk
-        self._ids = (native.llama_token * _BATCH)()
-        self._batch = native.llama_batch(token=self._ids)  # null positions: llama.cpp counts on by itself
+        self._ids = np.zeros(_BATCH, np.int32)
+        pointer = self._ids.ctypes.data_as(ctypes.POINTER(native.llama_token))
+        self._batch = native.llama_batch(token=pointer)  # null positions: llama.cpp counts on by itself
         self._logits_at = 0
         self._logits = np.empty(0, np.float32)
         self._abort = _AbortFlag()
@@ -196,14 +197,13 @@ class LlamaCpp:
         start = len(self._held)
         size = int(self._rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
         size = min(max(size, _LEAST_CHUNK), _BATCH, self.context, len(ids) - start)
-        chunk = list(ids[start : start + size])
-        self._ids[:size] = chunk
+        self._ids[:size] = ids[start : start + size]
         began = time.perf_counter()
         if not self._decode(size):
             return False
         native.llama_synchronize(self._ctx)  # a GPU returns before it has computed
         self._rate = size / (time.perf_counter() - began)
-        self._held += chunk
+        self._held += ids[start : start + size]
         return True
 
     def _decode(self, size: int) -> bool:
