@@ -20,12 +20,12 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Sizes of a llama. `width` is a multiple of `heads`, and every row of 32 for Q8_0."""
+    """Sizes of a llama. Rows and heads are multiples of 32, for Q8_0 weights and quantized KV caches."""
 
     layers: int = 2
     width: int = 64
-    heads: int = 4
-    kv_heads: int = 2
+    heads: int = 2
+    kv_heads: int = 1
     ffn: int = 128
     context: int = 4096
 

@@ -130,10 +130,10 @@ class LlamaCpp:
             )
         if self._model:
             return RunFailed(
-                f"llama.cpp could not set up {name} ({self._log.last_error()}).", self._log.advice()
+                f"llama.cpp could not set up {name} ({self._log.reason()}).", self._log.advice()
             )
         return BadFile(
-            f"llama.cpp cannot load {name} ({self._log.last_error()}).", "Fetch it again, or verify it."
+            f"llama.cpp cannot load {name} ({self._log.reason()}).", "Fetch it again, or verify it."
         )
 
     def require_vocabulary(self, codec: Codec) -> None:
@@ -216,7 +216,7 @@ class LlamaCpp:
         if answer == _ABORTED:
             return False
         raise RunFailed(
-            f"llama.cpp failed while computing (code {answer}, {self._log.last_error()}).",
+            f"llama.cpp failed while computing (code {answer}, {self._log.reason()}).",
             self._log.advice(),
         )
 

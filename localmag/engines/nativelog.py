@@ -55,9 +55,11 @@ class NativeLog:
         """Error lines since the log was opened, oldest first."""
         return tuple(self._errors)
 
-    def last_error(self) -> str:
-        """The last error's words, without the function that said it."""
-        return self._errors[-1].split(": ", 1)[-1] if self._errors else "it did not say why"
+    def reason(self) -> str:
+        """The words of the first error, the cause of those after it, without the function that said it."""
+        if not self._errors:
+            return "it did not say why"
+        return self._errors[0].split(": ", 1)[-1].removeprefix("error loading model: ").rstrip(".")
 
     def advice(self) -> str:
         """The second sentence of an error that only the log can explain."""

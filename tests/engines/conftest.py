@@ -1,0 +1,61 @@
+"""Small models with a true Tekken vocabulary: random weights, made once, real llama.cpp on the CPU.
+
+One thread each: two threads of a busy machine wait for each other at every node of the graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localmag.engines import EngineSpec
+from localmag.prompt import Codec
+from tests.tekken import tekken, write
+from tools import synthetic_gguf
+
+CONTEXT = 512
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tekken("v13", ranks=3_096), tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session")
+def codec(tokenizer: Path) -> Codec:
+    return Codec.load(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpec:
+    """A model of 0.6 million parameters, thousands of ids per second."""
+    weights = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    synthetic_gguf.write(weights, tokenizer, synthetic_gguf.Shape())
+    return EngineSpec("llama.cpp", weights, tokenizer, CONTEXT, threads=1)
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpec:
+    """A model whose long prompt takes seconds to read."""
+    weights = tmp_path_factory.mktemp("slow") / "slow.gguf"
+    shape = synthetic_gguf.Shape(layers=6, width=512, heads=8, ffn=2048, context=8192)
+    synthetic_gguf.write(weights, tokenizer, shape)
+    return EngineSpec("llama.cpp", weights, tokenizer, 8192, threads=1)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, tokenizer: Path) -> Callable[..., EngineSpec]:
+    """A spec whose engine plays a script: the arguments are Scripted's."""
+
+    def make(*replies: list[int], **arguments: Any) -> EngineSpec:
+        script = tmp_path / "script.json"
+        script.write_text(json.dumps({"replies": replies, **arguments}), "utf-8")
+        return EngineSpec("scripted", script, tokenizer, arguments.get("context", 4096))
+
+    return make
+
+    yield

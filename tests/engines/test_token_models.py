@@ -1,0 +1,173 @@
+"""What every TokenModel does alike. A new backend joins by one more `params` entry."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+
+import pytest
+
+from localmag.engines import EngineSpec, TokenModel
+from localmag.engines.llamacpp import LlamaCpp
+from localmag.engines.scripted import Scripted
+from localmag.errors import ContextTooSmall
+from localmag.types import Prefill, Sampling
+from tests.engines.conftest import CONTEXT
+
+GREEDY = Sampling(temperature=0)
+PROMPT = list(range(1_100, 1_300))
+NEVER = threading.Event()
+
+Make = Callable[[], TokenModel]
+
+
+@pytest.fixture(params=["scripted", "llama.cpp"])
+def make(request: pytest.FixtureRequest, tiny: EngineSpec) -> Iterator[Make]:
+    """A fresh model of CONTEXT tokens at each call, closed at the end."""
+    made: list[TokenModel] = []
+
+    def fresh() -> TokenModel:
+        match request.param:
+            case "scripted":
+                made.append(Scripted([list(range(1_000, 4_000))], context=CONTEXT))
+            case "llama.cpp":
+                made.append(LlamaCpp(tiny))
+        return made[-1]
+
+    yield fresh
+    for model in made:
+        model.close()
+
+
+def run(
+    model: TokenModel, ids: Sequence[int], count: int, sampling: Sampling = GREEDY
+) -> tuple[list[Prefill], list[int]]:
+    """Progress, and at most `count` ids."""
+    progress: list[Prefill] = []
+    drawn: list[int] = []
+    with closing(model.generate(ids, sampling, NEVER)) as steps:
+        for step in steps:
+            if isinstance(step, Prefill):
+                progress.append(step)
+            else:
+                drawn.append(step)
+                if len(drawn) == count:
+                    break
+    return progress, drawn
+
+
+def test_progress_runs_from_what_the_cache_held_to_the_whole_prompt(make: Make) -> None:
+    progress, drawn = run(make(), PROMPT, 3)
+    done = [step.done for step in progress]
+    assert done[0] == 0
+    assert done[-1] == len(PROMPT)
+    assert done == sorted(set(done))
+    assert {step.total for step in progress} == {len(PROMPT)}
+    assert len(drawn) == 3
+
+
+def test_all_progress_comes_before_the_first_id(make: Make) -> None:
+    steps = list(islice(make().generate(PROMPT, GREEDY, NEVER), 20))
+    kinds = [isinstance(step, Prefill) for step in steps]
+    assert kinds == sorted(kinds, reverse=True)
+
+
+def test_the_next_turn_reads_only_what_is_new(make: Make) -> None:
+    model = make()
+    _, drawn = run(model, PROMPT, 50)
+    progress, _ = run(model, [*PROMPT, *drawn, 1_005, 1_006], 1)
+    # The last id drawn may not have been read yet.
+    assert progress[0].done >= len(PROMPT) + 49
+
+
+def test_the_same_prompt_again_reads_its_last_id_alone(make: Make) -> None:
+    model = make()
+    _, before = run(model, PROMPT, 5)
+    progress, again = run(model, PROMPT, 5)
+    assert progress[0].done == len(PROMPT) - 1
+    if isinstance(model, LlamaCpp):
+        assert again == before
+
+
+def test_a_prompt_that_differs_is_reused_up_to_there(make: Make) -> None:
+    model = make()
+    run(model, PROMPT, 5)
+    progress, _ = run(model, [*PROMPT[:70], 2_000, *PROMPT[71:]], 1)
+    assert progress[0].done == 70
+
+
+def test_a_shorter_prompt_forgets_the_rest(make: Make) -> None:
+    model = make()
+    run(model, PROMPT, 20)
+    progress, drawn = run(model, PROMPT[:90], 5)
+    assert progress[0].done == 89
+    if isinstance(model, LlamaCpp):
+        assert drawn == run(make(), PROMPT[:90], 5)[1]
+
+
+def test_a_full_context_ends_the_reply(make: Make) -> None:
+    _, drawn = run(make(), PROMPT, 10 * CONTEXT)
+    assert len(PROMPT) + len(drawn) == CONTEXT
+
+
+def test_a_prompt_may_leave_room_for_a_single_id(make: Make) -> None:
+    ids = (PROMPT * 3)[: CONTEXT - 1]
+    assert len(run(make(), ids, 10)[1]) == 1
+
+
+@pytest.mark.parametrize("length", [CONTEXT, CONTEXT + 1, 10 * CONTEXT])
+def test_a_prompt_without_room_for_a_reply_is_refused_with_the_numbers(make: Make, length: int) -> None:
+    model = make()
+    with pytest.raises(ContextTooSmall, match=f"{CONTEXT:,}"):
+        run(model, [1_100] * length, 1)
+    assert run(model, PROMPT, 2)[1]
+
+
+def test_equal_seeds_give_equal_replies(make: Make) -> None:
+    sampling = Sampling(seed=7)
+    assert run(make(), PROMPT, 40, sampling)[1] == run(make(), PROMPT, 40, sampling)[1]
+
+
+def test_cancelled_before_it_began_it_draws_nothing(make: Make) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    steps = list(make().generate(PROMPT, GREEDY, cancel))
+    assert all(isinstance(step, Prefill) for step in steps)
+
+
+def test_cancelled_while_reading_it_ends_and_can_go_on_later(make: Make) -> None:
+    model, cancel = make(), threading.Event()
+    for step in model.generate(PROMPT, GREEDY, cancel):
+        assert isinstance(step, Prefill)
+        cancel.set()
+    assert run(model, PROMPT, 5)[1] == run(make(), PROMPT, 5)[1]
+
+
+def test_cancelled_while_drawing_it_ends_and_can_go_on_later(make: Make) -> None:
+    model, cancel = make(), threading.Event()
+    drawn: list[int] = []
+    for step in model.generate(PROMPT, GREEDY, cancel):
+        if not isinstance(step, Prefill):
+            drawn.append(step)
+            if len(drawn) == 10:
+                cancel.set()
+    assert len(drawn) == 10
+    if isinstance(model, LlamaCpp):
+        assert run(model, PROMPT + drawn, 5)[1] == run(make(), PROMPT + drawn, 5)[1]
+
+
+def test_an_abandoned_reply_leaves_the_model_usable(make: Make) -> None:
+    model = make()
+    abandoned = model.generate(PROMPT, GREEDY, NEVER)
+    assert len(list(islice(abandoned, 10))) == 10
+    abandoned.close()
+    assert len(run(model, PROMPT, 5)[1]) == 5
+
+
+def test_closing_twice_is_closing_once(make: Make) -> None:
+    model = make()
+    run(model, PROMPT, 1)
+    model.close()
+    model.close()
