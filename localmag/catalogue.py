@@ -44,6 +44,10 @@ class Model:
     repo: str = ""
     builds: tuple[Build, ...] = ()
 
+    def called(self, build: Build) -> str:
+        """What the command line calls one of its builds: `magistral:Q4_K_M`."""
+        return f"{self.aliases[0] if self.aliases else self.name}:{build.quant}"
+
     def build(self, quant: str | None = None) -> Build:
         """The build of that quant, or the first. Raises NotFound naming those there are."""
         if quant is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from localmag import __version__
-from localmag.cli import ask, chat, pull, sessions
+from localmag.cli import ask, chat, listing, pull, sessions
 
 app = typer.Typer(
     help="Run Mistral's Magistral reasoning models on your own machine, the thinking beside the answer.",
@@ -36,4 +36,7 @@ def root(
 app.command("chat")(chat.chat)
 app.command("ask")(ask.ask)
 app.command("pull")(pull.pull)
+app.command("list")(listing.list_)
+app.command("show")(listing.show)
+app.command("rm")(listing.rm)
 app.add_typer(sessions.app, name="sessions")

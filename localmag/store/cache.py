@@ -83,6 +83,12 @@ def choose(pattern: str, names: Iterable[str]) -> list[str]:
     return whole if len(whole) == 1 else []
 
 
+def belongs(pattern: str, path: str) -> bool:
+    """Whether `path` could be (a part of) what `pattern` means."""
+    whole = _PART.sub(".gguf", path)
+    return path == pattern or fnmatchcase(path, pattern) or fnmatchcase(whole, pattern)
+
+
 def pointer(repo: str, commit: str, path: str) -> Path:
     """Where a file of that commit is found. Raises BadFile if the commit or the path would lead elsewhere."""
     if not _COMMIT.fullmatch(commit):

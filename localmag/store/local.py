@@ -12,6 +12,8 @@ from localmag.errors import NotFound
 from localmag.store import cache
 
 _UNKNOWN_CONTEXT = 8192  # tokens, for a file that does not say what it was trained for
+TOKENIZER = "tekken.json"
+EXTRAS = ("SYSTEM_PROMPT.txt", "params.json")  # of a base repository, where it has them
 _CARD = {"temperature": 0.7, "top_p": 0.95}  # the sampling of every Magistral card
 
 
@@ -56,7 +58,7 @@ def newest() -> str | None:
     """The name of the best model whose weights are already here, None if only the demo is."""
     for model in catalogue.models():
         for build in model.builds:
-            if model.repo and cache.weights(build.repo, build.file) and cache.find(model.repo, "tekken.json"):
+            if model.repo and cache.weights(build.repo, build.file) and cache.find(model.repo, TOKENIZER):
                 return f"{model.name}:{build.quant}"
     return None
 
@@ -64,23 +66,28 @@ def newest() -> str | None:
 def how_to_get(model: Model, build: Build) -> str:
     """One sentence: the command that brings this build to this machine."""
     size = f" ({build.gigabytes:.1f} GB)" if build.gigabytes else ""
-    return f"Run `localmag pull {model.aliases[0]}:{build.quant}`{size}, or try `localmag chat demo`."
+    return f"Run `localmag pull {model.called(build)}`{size}, or try `localmag chat demo`."
+
+
+def bundled(build: Build) -> Path:
+    """The weights that ship with localmag."""
+    return Path(catalogue.__file__).parent / "demo" / build.file
 
 
 def _bundled(model: Model, build: Build) -> Installed:
-    folder = Path(catalogue.__file__).parent / "demo"
-    return _installed(model, build, folder / build.file, folder / "tekken.json", folder / "SYSTEM_PROMPT.txt")
+    weights = bundled(build)
+    return _installed(model, build, weights, weights.with_name(TOKENIZER), weights.with_name(EXTRAS[0]))
 
 
 def _fetched(model: Model, build: Build) -> Installed:
     weights = cache.weights(build.repo, build.file)
-    tokenizer = cache.find(model.repo, "tekken.json")
+    tokenizer = cache.find(model.repo, TOKENIZER)
     if not weights or tokenizer is None:
         what = "weights are" if not weights else "tokenizer (tekken.json) is"
         raise NotFound(
             f"{model.title} {build.quant}: its {what} not on this machine.", how_to_get(model, build)
         )
-    return _installed(model, build, weights[0], tokenizer, cache.find(model.repo, "SYSTEM_PROMPT.txt"))
+    return _installed(model, build, weights[0], tokenizer, cache.find(model.repo, EXTRAS[0]))
 
 
 def _installed(
@@ -113,13 +120,13 @@ def _at(path: Path) -> Installed:
         path = _only_gguf_in(path)
     header = gguf.read(path)
     gguf.require_tekken(path, header)
-    tokenizer = path.parent / "tekken.json"
+    tokenizer = path.parent / TOKENIZER
     if not tokenizer.is_file():
         raise NotFound(
             f"There is no tekken.json beside {path.name}, so its prompts cannot be encoded exactly.",
             "Put the tekken.json of the model's own repository into the same folder.",
         )
-    prompt = path.parent / "SYSTEM_PROMPT.txt"
+    prompt = path.parent / EXTRAS[0]
     trained = header.trained_context
     context = min(trained, _UNKNOWN_CONTEXT) if trained else _UNKNOWN_CONTEXT
     return Installed(

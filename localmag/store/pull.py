@@ -25,9 +25,8 @@ from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, DoesNotFit, HubFailed, NotFound, RunFailed, WrongUsage
 from localmag.store import cache, digest, hub, records
 from localmag.store.hub import Listing, Remote, Tell
+from localmag.store.local import EXTRAS, TOKENIZER
 
-_TOKENIZER = "tekken.json"
-_EXTRAS = ("SYSTEM_PROMPT.txt", "params.json")  # of the base repository, where it has them
 _SPARE = 256 * 1024 * 1024  # bytes of the disk left free
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")  # has tensors, but no vocabulary
 _TRIES = 3  # connections in a row that may bring nothing before it is an error
@@ -127,8 +126,8 @@ def plan(model: Model, build: Build, tell: Tell) -> Plan:
     there = hub.listing(build.repo, tell)
     base = there if model.repo == build.repo else hub.listing(model.repo, tell)
     chosen = [(there, f) for f in _weights(there, build.file)]
-    chosen += [(base, _named(base, _TOKENIZER))]
-    chosen += [(base, f) for f in base.files if f.path in _EXTRAS]
+    chosen += [(base, _named(base, TOKENIZER))]
+    chosen += [(base, f) for f in base.files if f.path in EXTRAS]
     files = tuple(_wanted(listing, remote) for listing, remote in chosen)
     folder = cache.root()
     wanted = Plan(model, build, files, there.licence or base.licence, folder, _free(folder))

@@ -1,0 +1,134 @@
+"""What may be removed, and removing it.
+
+The cache is shared. localmag removes what it fetched itself, never what another program brought, and never
+anything that a link in the cache leads to outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import CachedFileInfo, HFCacheInfo, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+
+from localmag import catalogue
+from localmag.catalogue import Build, Model
+from localmag.errors import NotFound, RunFailed, WrongUsage
+from localmag.store import cache, records
+from localmag.store.local import EXTRAS, TOKENIZER
+from localmag.store.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What would go. `freed` is bytes, unfinished downloads included; `kept` are files of other programs."""
+
+    files: tuple[CachedFileInfo, ...]
+    partials: tuple[Path, ...]
+    forgotten: tuple[Record, ...]
+    freed: int
+    kept: tuple[Path, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [f.file_name for f in self.files] + [f"{p.name} (not finished)" for p in self.partials]
+
+
+def plan(model: Model, builds: tuple[Build, ...]) -> Removal:
+    """What removing these builds of the model means; its tokenizer goes with its last build.
+
+    Raises WrongUsage for the bundled model, NotFound if localmag fetched nothing of them.
+    """
+    if model.name == catalogue.DEMO:
+        raise WrongUsage("The demo is part of localmag and cannot be removed.", "Name another model.")
+    scan = _scan()
+    ours, kept = _apart(scan, {(b.repo, b.file) for b in builds})
+    others = {(b.repo, b.file) for m in catalogue.models() if m.repo == model.repo for b in m.builds}
+    if not any(_apart(scan, others - {(b.repo, b.file) for b in builds})) and not kept:
+        ours += _apart(scan, {(model.repo, name) for name in (TOKENIZER, *EXTRAS)})[0]
+    begun = [r for r in records.every() if not r.changed and any(_of(r, build) for build in builds)]
+    partials = [p for r in begun if (p := cache.partial(r.repo, r.etag)).is_file()]
+    if not ours and not partials:
+        raise _nothing(model, builds, kept)
+    freed = scan.delete_files(*ours).expected_freed_size if scan and ours else 0
+    freed += sum(p.stat().st_size for p in partials)
+    gone = {f.blob_path for f in ours}
+    forgotten = begun + [r for r in records.every() if cache.blob(r.repo, r.etag) in gone]
+    return Removal(tuple(ours), tuple(partials), tuple(forgotten), freed, tuple(f.file_path for f in kept))
+
+
+def remove(removal: Removal) -> None:
+    """Do it. Raises RunFailed if a file cannot be removed; what could be is gone then."""
+    try:
+        if scan := _scan():
+            scan.delete_files(*removal.files).execute()
+        for partial in removal.partials:
+            partial.unlink(missing_ok=True)
+    except OSError as exc:
+        raise RunFailed(
+            f"{exc.filename or 'A file'} cannot be removed ({exc.strerror}).",
+            "Close what uses it, and try again.",
+        ) from exc
+    for record in removal.forgotten:
+        records.forget(record)
+    _sweep({f.file_path for f in removal.files})
+
+
+def _scan() -> HFCacheInfo | None:
+    try:
+        return scan_cache_dir(cache.root())
+    except CacheNotFound:
+        return None
+
+
+def _apart(
+    scan: HFCacheInfo | None, wanted: Iterable[tuple[str, str]]
+) -> tuple[list[CachedFileInfo], list[CachedFileInfo]]:
+    """The cached files that are wanted: those localmag fetched, and those it did not."""
+    ours: list[CachedFileInfo] = []
+    theirs: list[CachedFileInfo] = []
+    for repo in scan.repos if scan else ():
+        patterns = [file for name, file in wanted if (name, "model") == (repo.repo_id, repo.repo_type)]
+        for revision in repo.revisions:
+            for file in revision.files:
+                path = file.file_path.relative_to(revision.snapshot_path).as_posix()
+                if any(cache.belongs(pattern, path) for pattern in patterns):
+                    inside = file.blob_path.is_relative_to(repo.repo_path.resolve())
+                    (ours if inside and _fetched(repo.repo_id, path, file) else theirs).append(file)
+    return ours, theirs
+
+
+def _fetched(repo: str, path: str, file: CachedFileInfo) -> bool:
+    """Whether localmag brought it: its blob is named by the digest of the record, or it is the very file."""
+    return any(
+        r.fetched
+        and r.repo == repo
+        and (file.blob_path.name == r.etag or records.verified(r, file.blob_path))
+        for r in records.every()
+    )
+
+
+def _of(record: Record, build: Build) -> bool:
+    return record.repo == build.repo and cache.belongs(build.file, record.path)
+
+
+def _nothing(model: Model, builds: tuple[Build, ...], kept: list[CachedFileInfo]) -> NotFound:
+    what = f"{model.title} {builds[0].quant}" if len(builds) == 1 else model.title
+    if kept:
+        return NotFound(
+            f"{what} is here, but another program fetched it, so localmag leaves it alone.",
+            f"`hf cache rm model/{builds[0].repo}` removes it.",
+        )
+    return NotFound(f"localmag has fetched nothing of {what}.", "See what is here with `localmag list`.")
+
+
+def _sweep(files: set[Path]) -> None:
+    """Take away revisions that hold nothing any more."""
+    empty = set()
+    for snapshot in {p for f in files for p in f.parents if p.parent.name == "snapshots"}:
+        if not any(p.is_file() or p.is_symlink() for p in snapshot.rglob("*")):
+            empty.add(snapshot.name)
+    if empty and (scan := _scan()):
+        scan.delete_revisions(*empty).execute()
