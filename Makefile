@@ -21,7 +21,7 @@ help:
 	@echo 'make check         format, lint, types, floors, and the README'"'"'s examples'
 	@echo 'make bench         measure speed on this machine'
 	@echo 'make demo-model    train the demo model again (up to 2 hours on 2 cores)'
-	@echo 'make clean         remove what was set up and built here; conversations and weights stay'
+	@echo 'make clean         remove what was set up here; conversations, weights and checkpoints stay'
 	@echo
 	@echo 'ARGS="..." hands more to chat, ask, test, bench and demo-model: make chat ARGS="--continue"'
 	@echo 'LOCALMAG_BACKEND=cpu|cuda|vulkan|metal|rocm make install   chooses the build of llama.cpp'

@@ -41,7 +41,7 @@ JOBS = {
     "bench": "measure speed on this machine",
     "demo-model": "train the demo model again (2 hours)",
     "install": "set up only: .venv/bin/localmag, built for the hardware that is found",
-    "clean": "remove what was set up and built here; conversations and weights stay",
+    "clean": "remove what was set up here; conversations, weights and checkpoints stay",
 }
 WITH_TOOLS = ("test", "check", "bench")
 CHECKS = (
@@ -474,11 +474,15 @@ def set_up_training() -> None:
 
 
 def clean() -> int:
+    """Remove what can be made again in minutes; checkpoints in build/demo-model took hours, and stay."""
     caches = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache")
-    for name in (".venv", ".venv-train", "build", "dist", *caches):
-        if (ROOT / name).exists():
+    for name in (".venv", ".venv-train", "build/wheels", "build/install.log", "dist", *caches):
+        path = ROOT / name
+        if path.is_dir():
             say(f"removing {name}")
-            shutil.rmtree(ROOT / name)
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return 0
 
 
