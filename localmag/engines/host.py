@@ -73,7 +73,7 @@ class HostedEngine:
     def pid(self) -> int | None:
         """The child's process id while one runs."""
         child = self._child
-        return child.process.pid if child and not child.ended else None
+        return child.process.pid if child and not child.has_ended() else None
 
     @property
     def log(self) -> Path | None:
@@ -93,7 +93,7 @@ class HostedEngine:
             if self._closed:
                 raise RunFailed("The engine is closed.", "Start localmag again.")
             child = self._child
-            if child is None or (child.ended and child.failure is None):
+            if child is None or (child.failure is None and child.has_ended()):
                 child = self._child = _Child(self._spec)
             return child
 
@@ -113,7 +113,7 @@ def _events(
                 child.send(Halt(number))
                 patience = time.monotonic() + _PATIENCE_S
             elif time.monotonic() > patience:
-                child.process.kill()
+                child.kill()
                 yield _CANCELLED
                 return
         try:
@@ -149,9 +149,9 @@ class _Child:
         """How much is loaded; 1 when replies can begin."""
         self.failure: Failed | None = None
         """Why loading failed, until a reply has said so."""
-        self.ended = False
         self.closing = False
-        self._lock = threading.Lock()  # over `ended` and the mailboxes
+        self._lock = threading.Lock()  # over the two below
+        self._ended = False
         self._mailboxes: dict[int, queue.SimpleQueue[Frame | None]] = {}
         self.process = _spawn(self.log)
         assert self.process.stdin and self.process.stdout
@@ -165,7 +165,7 @@ class _Child:
         frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         with self._lock:
             self._mailboxes[ask.number] = frames
-            if self.ended:
+            if self._ended:
                 frames.put(self.failure)
         self.send(ask)
         try:
@@ -179,6 +179,14 @@ class _Child:
         """A child that cannot be told has ended, and its mailboxes will say so."""
         with suppress(OSError, ValueError):
             self._wire.send(frame)
+
+    def has_ended(self) -> bool:
+        """Whether it is no use any more; what it said before may not have been received yet."""
+        return self._ended or self.process.poll() is not None
+
+    def kill(self) -> None:
+        self._ended = True
+        self.process.kill()
 
     def death(self) -> EngineDied:
         return EngineDied(
@@ -211,11 +219,12 @@ class _Child:
                 case Loaded(fraction):
                     self.fraction = fraction
                 case Failed():
-                    self.failure, self.ended = frame, True
+                    self.failure, self._ended = frame, True
             for frames in self._mailboxes.values():
                 frames.put(frame)
 
     def _bury(self) -> None:
+        self._ended = True
         try:
             self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:  # its pipe is closed or garbled, but it lives
@@ -223,7 +232,6 @@ class _Child:
             self.process.wait()
         self._wire.close()
         with self._lock:
-            self.ended = True
             for frames in self._mailboxes.values():
                 frames.put(None)
 

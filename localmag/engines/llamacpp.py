@@ -129,9 +129,7 @@ class LlamaCpp:
                 "Update localmag, or choose a build of a Magistral or Ministral model.",
             )
         if self._model:
-            return RunFailed(
-                f"llama.cpp could not set up {name} ({self._log.reason()}).", self._log.advice()
-            )
+            return RunFailed(f"llama.cpp could not set up {name} ({self._log.reason()}).", self._log.advice())
         return BadFile(
             f"llama.cpp cannot load {name} ({self._log.reason()}).", "Fetch it again, or verify it."
         )

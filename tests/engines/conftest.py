@@ -57,5 +57,3 @@ def scripted(tmp_path: Path, tokenizer: Path) -> Callable[..., EngineSpec]:
         return EngineSpec("scripted", script, tokenizer, arguments.get("context", 4096))
 
     return make
-
-    yield
