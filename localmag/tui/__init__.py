@@ -11,16 +11,21 @@ from localmag.tui.worker import Conversation, Opener, Report
 __all__ = ["Conversation", "Label", "Opener", "Report", "run"]
 
 
-def run(open_conversation: Opener, *, label: Label, offer: str | None = None) -> int:
+GREETING = "Ask something. What you write and what it answers stay on this machine."
+
+
+def run(
+    open_conversation: Opener, *, label: Label, offer: str | None = None, greeting: str = GREETING
+) -> int:
     """Show the chat until the user leaves; returns the exit code.
 
     `open_conversation(report)` is called in a thread, after the first paint: it opens the database, starts
     the engine and returns the conversation; it may `report` Loading events, also later and from any
     thread. If it raises, the error is shown, and it is called again with the next message. The conversation
     is used in that same thread only. With `offer`, a text that says how to get weights, the user is first
-    asked whether to go on with the demo.
+    asked whether to go on with the demo. `greeting` stands where nothing has been said yet.
     """
-    app = ChatApp(open_conversation, label, offer=offer)
+    app = ChatApp(open_conversation, label, offer=offer, greeting=greeting)
     code = app.run()
     saved = app.chat.turns.close(SAVING_S)
     if not saved:

@@ -26,9 +26,11 @@ class ChatApp(App[int]):
         Binding("f1", "help", "Keys", priority=True),
     ]
 
-    def __init__(self, open_conversation: Opener, label: Label, *, offer: str | None = None) -> None:
+    def __init__(
+        self, open_conversation: Opener, label: Label, *, offer: str | None = None, greeting: str = ""
+    ) -> None:
         super().__init__()
-        self.chat = ChatScreen(open_conversation, label)
+        self.chat = ChatScreen(open_conversation, label, greeting)
         self._offer = offer
         for theme in (DARK, LIGHT):
             self.register_theme(theme)

@@ -57,12 +57,17 @@ def _inline_maths(state: StateInline, silent: bool) -> bool:
         end = _dollar_end(src, pos)
     else:
         return False
-    if end < 0:
-        return False
-    if not silent:
-        state.push("math_inline", "math", 0).content = src[pos:end]
-    state.pos = end
-    return True
+    if end >= 0:
+        if not silent:
+            state.push("math_inline", "math", 0).content = src[pos:end]
+        state.pos = end
+        return True
+    if opener in ("\\(", "\\["):  # perhaps still being written: as typed
+        if not silent:
+            state.pending += opener
+        state.pos += 2
+        return True
+    return False
 
 
 def _dollar_end(src: str, pos: int) -> int:

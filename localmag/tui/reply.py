@@ -222,7 +222,8 @@ class Reply:
         """Tokens in the context, as far as this reply tells."""
         if self.usage and self.usage.context:
             return self.usage.context
-        return self.to_read + self.reasoning_tokens + self.answer_tokens if self.to_read else None
+        read = self.read if self.state is State.READING else self.to_read
+        return read + self.reasoning_tokens + self.answer_tokens if read else None
 
     def thought(self, now: float) -> str:
         """The line over a reply: "thought 42 s · 1,830 tok · 31 tok/s"; empty if it did not think."""

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from rich.cells import cell_len, split_graphemes
 
 TAB = "    "
+FIRST_WIDE = "\u1100"
+"""Below it no character is two cells wide (Unicode's East Asian Width)."""
 _WORD = re.compile(r"\s+|\S+\s*")
 
 
 def _units(line: str) -> Iterator[str]:
     """What may not be broken: a word, or in words with wide characters each of those by itself."""
     for word in _WORD.findall(line):
-        if word.isascii() or cell_len(word) == len(word):
+        if word.isascii() or max(word) < FIRST_WIDE:
             yield word
             continue
         narrow = ""

@@ -17,7 +17,7 @@ from textual.widgets import Static
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
-from localmag.tui.reply import Reply, State, percent, rate
+from localmag.tui.reply import Reply, State, percent, rate, seconds
 from localmag.tui.widgets.composer import Composer
 from localmag.tui.widgets.reasoning import ReasoningPane
 from localmag.tui.widgets.status import Figures, StatusLine
@@ -66,8 +66,9 @@ class ChatScreen(Screen[None]):
     class Woken(Message):
         """There are notes to draw."""
 
-    def __init__(self, open_conversation: Opener, label: Label) -> None:
+    def __init__(self, open_conversation: Opener, label: Label, greeting: str = "") -> None:
         super().__init__()
+        self.greeting = greeting
         self.label = label
         self.turns = Turns(open_conversation, lambda: self.post_message(self.Woken()))
         self.replies: list[Reply] = []
@@ -86,7 +87,7 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         with Container(id="body"):
-            yield Transcript()
+            yield Transcript(self.greeting)
             yield ReasoningPane()
         yield Static("", id="queue", markup=False)
         yield Composer()
@@ -233,12 +234,14 @@ class ChatScreen(Screen[None]):
         else:
             state, mood = last.state.value, "failed" if last.state is State.FAILED else "idle"
         speed = last.tokens_per_second(now) if last else None
+        first = last.first_token_s if last else None
         return Figures(
             state=f"● {state}",
             mood=mood,
             model=" ".join(part for part in (self.label.model, self.label.build) if part),
             backend=self.label.backend,
             context=self._context_used(last),
+            first=f"first token {seconds(first)}" if first is not None else "",
             speed=f"{rate(speed)} tok/s" if speed else "",
             hint="Esc stop" if reply is not None else "F1 keys",
         )

@@ -88,10 +88,9 @@ class ReasoningPane(Vertical):
         thinking = reply is not None and reply.state is State.THINKING
         self.set_class(thinking, "-thinking")
         self.set_class(reply is None or not reply.reasoning, "-empty")
-        mark = "▸" if self.has_class("-collapsed") else "▾"
         summary = (reply.thought(now) if reply else "") or "Reasoning"
+        line = f"▸ {summary}   Ctrl+T opens it" if self.has_class("-collapsed") else f"▾ {summary}"
         header = self.query_one("#reasoning-header", Static)
-        line = f"{mark} {summary}"
         if line != str(header.content):
             header.update(line, layout=False)
 

@@ -20,6 +20,7 @@ class Figures:
     model: str = ""
     backend: str = ""
     context: str = ""
+    first: str = ""
     speed: str = ""
     hint: str = ""
 
@@ -60,20 +61,19 @@ class StatusLine(Widget):
         return Strip(segments + tail).crop_extend(0, width, base).apply_style(base)
 
 
-_DROP_FIRST = ("hint", "backend", "model", "speed", "context")
+_ALL = ("state", "model", "backend", "context", "first", "speed", "hint")
+_DROP_FIRST = ("first", "backend", "hint", "model", "speed", "context")
 
 Pieces = list[tuple[str, str]]
 
 
 def fitted(figures: Figures, width: int) -> tuple[Pieces, Pieces]:
     """The pieces that fit into `width` cells, left and right, dropping the least important first."""
-    shown = {
-        name: getattr(figures, name) for name in ("state", "model", "backend", "context", "speed", "hint")
-    }
+    shown = {name: getattr(figures, name) for name in _ALL}
     for name in ("", *_DROP_FIRST):
         shown[name] = ""
         left = _spaced([(name, shown[name]) for name in ("state", "model", "backend")], "   ")
-        right = _spaced([(name, shown[name]) for name in ("context", "speed", "hint")], "   ")
+        right = _spaced([(name, shown[name]) for name in ("context", "first", "speed", "hint")], "   ")
         if sum(cell_len(text) for _, text in (*left, *right)) + 2 <= width:
             break
     return left, right

@@ -227,10 +227,12 @@ class Transcript(Lines):
             super().__init__()
             self.reply = reply
 
-    def __init__(self) -> None:
+    def __init__(self, greeting: str = "") -> None:
         super().__init__()
+        self._greeting = greeting
         self._sections: list[Section] = []
         self._starts: list[int] = []
+        self._greeting_rows: list[str] = []
         self._palette: Palette | None = None
         self._now = 0.0
 
@@ -252,7 +254,10 @@ class Transcript(Lines):
     def draw(self, now: float) -> None:
         """Bring the last section up to date. Costs the same however many there are."""
         self._now = now
-        if not self._sections or not self.is_mounted:
+        if not self.is_mounted:
+            return
+        if not self._sections:
+            self._greet()
             return
         last = self._sections[-1]
         if last.width != self.text_width:
@@ -260,6 +265,11 @@ class Transcript(Lines):
             return
         changed = last.advance(self.palette, now)
         self.grow(self._starts[-1] + last.height, self._starts[-1] + changed)
+
+    def _greet(self) -> None:
+        rows = wrap(self._greeting, self.text_width) if self._greeting else []
+        self._greeting_rows = ["localmag", "", *rows] if rows else []
+        self.grow(len(self._greeting_rows))
 
     def choose(self, reply: Reply | None, *, show: bool) -> None:
         """Mark the reply whose reasoning is shown; `show` scrolls to it."""
@@ -283,6 +293,10 @@ class Transcript(Lines):
     # ── rows ──────────────────────────────────────────────────────────────────────────────────────
 
     def row(self, y: int) -> Strip:
+        if not self._sections:
+            # Not by way of the palette, which takes its time: this is in the first paint.
+            style = self.get_component_rich_style("transcript--head" if y else "transcript--h2")
+            return Strip([Segment(self._greeting_rows[y], style)])
         index = bisect_right(self._starts, y) - 1
         return self._sections[index].row(y - self._starts[index]) if index >= 0 else _BLANK
 
@@ -328,6 +342,7 @@ class Transcript(Lines):
     def on_resize(self) -> None:
         super().on_resize()
         self._draw_near()
+        self.draw(self._now)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
