@@ -1,4 +1,4 @@
-"""What the user set once and for all: one TOML file, and the flags of one run on top of it.
+"""What the user set once and for all, in one TOML file. The flags of a run go before it.
 
     # config.toml
     model = "magistral-small-2509:Q4_K_M"
@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,17 +69,10 @@ def file() -> Path:
     return paths.config() / "config.toml"
 
 
-def load(overrides: Mapping[str, object] | None = None) -> Config:
-    """Read the file where there is one, then lay `overrides` (flags; None means not given) over it.
-
-    Raises WrongUsage, naming the file and the key, or the setting alone where it came from a flag.
-    """
+def load() -> Config:
+    """Read the file where there is one. Raises WrongUsage, naming the file and the key."""
     path = file()
-    settings = {key: _checked(key, value, path) for key, value in _read(path).items()}
-    for key, value in (overrides or {}).items():
-        if value is not None:
-            settings[key] = _checked(key, value, None)
-    return Config(**settings)
+    return Config(**{key: _checked(key, value, path) for key, value in _read(path).items()})
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -98,25 +91,25 @@ def _read(path: Path) -> dict[str, Any]:
         ) from exc
 
 
-def _checked(key: str, value: object, path: Path | None) -> Any:
+def _checked(key: str, value: object, path: Path) -> Any:
     """`value` if it fits `key`, with a whole number made a float where a float is wanted."""
-    where = f"{path}: " if path else ""
     if key not in _TYPES:
-        raise WrongUsage(f"{where}there is no setting `{key}`.", _meant(key))
+        raise WrongUsage(f"{path}: there is no setting `{key}`.", _meant(key))
+    cannot = f"{path}: `{key}` cannot be {value!r}."
     allowed = set(typing.get_args(_TYPES[key])) or {_TYPES[key]}
     if choices := typing.get_args(KVType) if key == "kv_type" else ():
         if value not in choices:
-            raise WrongUsage(f"{where}`{key}` cannot be {value!r}.", f"Use one of {', '.join(choices)}.")
+            raise WrongUsage(cannot, f"Use one of {', '.join(choices)}.")
         return value
     if float in allowed and type(value) is int:
         value = float(value)
     # By exact type: a bool is an int to isinstance, and `threads = true` is a slip.
     if type(value) not in allowed:
         wanted = next(_WORDS[t] for t in _WORDS if t in allowed)
-        raise WrongUsage(f"{where}`{key}` cannot be {value!r}.", f"Give it {wanted}.")
+        raise WrongUsage(cannot, f"Give it {wanted}.")
     fits, words = _RANGES.get(key, (lambda _: True, ""))
     if not fits(value):
-        raise WrongUsage(f"{where}`{key}` cannot be {value!r}.", f"It must be {words}.")
+        raise WrongUsage(cannot, f"It must be {words}.")
     return value
 
 

@@ -1,5 +1,7 @@
 """Where localmag keeps its things. Functions, so that nothing is read or made at import.
 
+Each makes its folder if need be, and raises WrongUsage where that fails.
+
 `LOCALMAG_HOME`, where set, holds all of it in one folder (tests and portable installs use this);
 otherwise the platform's own folders are used (XDG on Linux).
 """
@@ -11,13 +13,21 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
+from localmag.errors import WrongUsage
+
 _DIRS = PlatformDirs("localmag", appauthor=False)
 
 
 def _folder(kind: str, otherwise: Path) -> Path:
     home = os.environ.get("LOCALMAG_HOME")
     path = Path(home).expanduser() / kind if home else otherwise
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise WrongUsage(
+            f"The folder {path} cannot be made ({exc.strerror}).",
+            "Set LOCALMAG_HOME to a folder that can be written to.",
+        ) from exc
     return path
 
 

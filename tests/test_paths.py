@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from localmag import paths
+from localmag.errors import WrongUsage
 
 
 def test_localmag_home_holds_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +32,14 @@ def test_without_it_the_platform_decides(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.delenv("LOCALMAG_HOME", raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
     assert paths.data() == tmp_path / "xdg" / "localmag"
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOCALMAG_HOME", str(tmp_path / "file"))
+    with pytest.raises(WrongUsage, match="LOCALMAG_HOME") as caught:
+        paths.data()
+    assert str(tmp_path / "file" / "data") in caught.value.what
 
 
 def test_importing_makes_no_folder(tmp_path: Path) -> None:

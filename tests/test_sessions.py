@@ -7,12 +7,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localmag import paths
 from localmag.errors import BadFile, NotFound, RunFailed, WrongUsage
-from localmag.sessions import CUT_OFF, Entry, Outcome, Sessions, Setup
+from localmag.sessions import CUT_OFF, Entry, Outcome, Sessions, Setup, files
+from localmag.sessions.files import MIGRATIONS
+from localmag.stream import fold
 from localmag.types import (
     Event,
     Malformed,
@@ -199,6 +204,30 @@ def test_events_saved_together_take_few_rows(sessions: Sessions) -> None:
     db.close()
 
 
+TEXTS = st.text(max_size=5)
+CONTENT = st.one_of(
+    TEXTS.map(TextDelta),
+    TEXTS.map(ThinkingDelta),
+    st.builds(ThinkingClosed, st.integers(0, 99), st.floats(0, 99)),
+    st.builds(Malformed, TEXTS, st.sampled_from(["a", "b"])),
+    st.builds(ToolCall, TEXTS, TEXTS, TEXTS).map(ToolCallReady),
+)
+
+
+@given(st.lists(st.lists(CONTENT, max_size=12), max_size=5))
+@settings(max_examples=60)
+def test_whatever_has_arrived_is_read_back_however_it_was_saved(batches: list[list[Event]]) -> None:
+    with TemporaryDirectory() as folder, Sessions(Path(folder) / "s.db") as store:
+        id = store.create(HELLO, SETUP).session.id
+        draft = store.begin_reply(id, SETUP)
+        for batch in batches:
+            draft.save(batch)
+        parts = fold(event for batch in batches for event in batch)
+        assert store.load(id).entries[-1].message.parts == parts
+        draft.abandon()
+        assert store.load(id).entries[-1].message.parts == parts
+
+
 def test_a_draft_whose_program_is_gone_is_closed_as_cut_off(sessions: Sessions) -> None:
     id = sessions.create(HELLO, SETUP).session.id
     with Sessions() as other:
@@ -292,6 +321,29 @@ os._exit(9)
     assert "99" in caught.value.what
     assert "Update localmag" in caught.value.todo
     assert _bytes_of(tmp_path) == before
+
+
+def test_a_new_format_is_reached_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "sessions.db"
+    with Sessions(path) as store:
+        id = store.create(HELLO, SETUP).session.id
+    add = "ALTER TABLE sessions ADD COLUMN colour TEXT"
+    monkeypatch.setattr(files, "MIGRATIONS", (*MIGRATIONS, (add, "ALTER TABLE nosuch ADD COLUMN x TEXT")))
+    with pytest.raises(RunFailed, match="nosuch"):
+        Sessions(path)
+    monkeypatch.setattr(files, "MIGRATIONS", (*MIGRATIONS, (add,)))
+    with Sessions(path) as store:
+        assert store.load(id).entries[0].message == HELLO
+    monkeypatch.setattr(files, "MIGRATIONS", MIGRATIONS)
+    with pytest.raises(BadFile, match="newer localmag"):
+        Sessions(path)
+
+
+def test_a_place_where_no_file_can_be_is_said_to_be(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing" / "sessions.db"):
+        with pytest.raises(RunFailed, match="cannot be opened|check the disk") as caught:
+            Sessions(place)
+        assert str(place) in caught.value.what
 
 
 def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:

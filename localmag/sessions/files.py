@@ -229,4 +229,7 @@ def _told(path: Path, exc: sqlite3.Error) -> LocalmagError:
                 f"{path} cannot be opened or written: {exc}.",
                 "Check the permissions of its folder, or set LOCALMAG_HOME to another.",
             )
-    return RunFailed(f"The conversations in {path} could not be read or written: {exc}.", "Try again.")
+    return RunFailed(
+        f"The conversations in {path} could not be read or written: {exc}.",
+        "Try again, and check the disk if it happens again.",
+    )
