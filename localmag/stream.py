@@ -111,10 +111,8 @@ class Utf8Stream:
         return self._decoder.decode(data)
 
     def finish(self) -> str:
-        """What was held back, and a fresh start."""
-        held = self._decoder.decode(b"", final=True)
-        self._decoder.reset()
-        return held
+        """What was held back. The next bytes start afresh."""
+        return self._decoder.decode(b"", final=True)
 
 
 def escaped(text: str) -> str:

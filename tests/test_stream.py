@@ -273,6 +273,12 @@ def test_calls() -> None:
     )
 
 
+def test_calls_are_counted() -> None:
+    to = parser()
+    events_of(ids(CALLS, "f", ARGS, "{}", CALLS, "broken", CALLS, "g", ARGS, "{}", EOS), to)
+    assert to.calls == 2
+
+
 def test_a_call_with_an_id() -> None:
     assert parts(CALLS, "add", CALL_ID, "a1b2c3d4e", ARGS, '{"a": 1}', EOS) == (
         ToolCall("add", '{"a": 1}', "a1b2c3d4e"),
@@ -314,6 +320,8 @@ def test_calls_are_told_when_they_end_and_not_before() -> None:
         ((CALLS, "f"), "[TOOL_CALLS]f"),
         ((CALLS, "f", ARGS), "[TOOL_CALLS]f[ARGS]"),
         ((CALLS, "f", ARGS, '{"a": '), '[TOOL_CALLS]f[ARGS]{"a": '),
+        ((CALLS, '[{"name": "f", "arguments": {}}]'), '[TOOL_CALLS][{"name": "f", "arguments": {}}]'),
+        ((CALLS, "f", INST, "{}"), "[TOOL_CALLS]f[INST]{}"),
         ((CALLS, "f", ARGS, "[1]"), "[TOOL_CALLS]f[ARGS][1]"),
         ((CALLS, "f", ARGS, "{} and so on"), "[TOOL_CALLS]f[ARGS]{} and so on"),
         ((CALLS, "f", ARGS, "{}", ARGS, "{}"), "[TOOL_CALLS]f[ARGS]{}[ARGS]{}"),
