@@ -76,7 +76,7 @@ def _session_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """This test's own, empty home folder; `LOCALMAG_HOME` and `HF_HOME` lie in it."""
+    """An empty home folder of this test's own; `LOCALMAG_HOME` and `HF_HOME` lie in it."""
     folder = tmp_path_factory.mktemp("home")
     _enter(monkeypatch, folder)
     return folder
