@@ -20,7 +20,7 @@ from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 
 def ask(
-    first: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False)] = None,
+    first: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False)] = None,
     second: Annotated[str | None, typer.Argument(metavar="PROMPT", show_default=False)] = None,
     file: Annotated[
         list[Path] | None, typer.Option("--file", "-f", metavar="FILE", help="Add a text file; repeatable.")

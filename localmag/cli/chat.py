@@ -21,7 +21,7 @@ from localmag.types import Stop
 
 def chat(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="A name, a file or a folder.")
+        str | None, typer.Argument(metavar="MODEL", show_default=False, help="A name, a file or a folder.")
     ] = None,
     continue_: Annotated[bool, typer.Option("--continue", help="Go on with the last conversation.")] = False,
     resume: Annotated[
