@@ -45,7 +45,8 @@ def chat(
     past = _past(continue_, resume)
     if past and system is not None:
         raise WrongUsage("A conversation keeps the system prompt it began with.", "Leave --system out.")
-    screen = sys.stdin.isatty() and sys.stdout.isatty()
+    # All three: Textual draws on stderr, and answers that are piped on must not be drawn.
+    screen = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     run = options.resolve(
         model or _model_of(past),
         quant=quant,
