@@ -186,8 +186,8 @@ class Conversation:
             outcome = Outcome(Stop.ERROR, error=str(exc), refused=isinstance(exc, WrongUsage))
             raise
         finally:
-            failure = self._keep(reply, setup, outcome)
             self._writing = False
+            failure = self._keep(reply, setup, outcome)
         yield done
         if failure is not None:
             raise failure

@@ -22,7 +22,7 @@ def _folder(kind: str, otherwise: Path) -> Path:
     home = os.environ.get("LOCALMAG_HOME")
     path = Path(home).expanduser() / kind if home else otherwise
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's
     except OSError as exc:
         raise WrongUsage(
             f"The folder {path} cannot be made ({exc.strerror}).",

@@ -42,6 +42,11 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     assert str(tmp_path / "file" / "data") in caught.value.what
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits; its user folders are private")
+def test_other_users_cannot_look_in() -> None:
+    assert paths.data().stat().st_mode & 0o077 == 0
+
+
 def test_importing_makes_no_folder(tmp_path: Path) -> None:
     home = tmp_path / "home"
     code = "import localmag.paths, localmag.config, localmag.sessions, localmag.chat"

@@ -158,6 +158,21 @@ def test_rename_and_remove(sessions: Sessions) -> None:
     assert leftovers(sessions) == []
 
 
+def test_what_is_removed_is_nowhere_in_the_files(sessions: Sessions) -> None:
+    secret = "tell nobody about this " * 400
+    kept = sessions.create(Message.of("user", "keep this one"), SETUP)
+    id = sessions.create(Message.of("user", secret), SETUP).session.id
+    draft = sessions.begin_reply(id, SETUP)
+    for _ in range(20):
+        draft.save([TextDelta(secret)])
+    draft.finish(Message.of("assistant", secret * 20), DONE)
+    sessions.remove(id)
+    found = b"".join(path.read_bytes() for path in sessions.path.parent.iterdir())
+    assert b"nobody" not in found
+    assert b"keep this one" in found
+    assert sessions.load(kept.session.id) == kept
+
+
 # ── A reply on its way ────────────────────────────────────────────────────────────────────────────
 
 EVENTS: list[Event] = [
@@ -341,7 +356,7 @@ def test_a_new_format_is_reached_whole_or_not_at_all(tmp_path: Path, monkeypatch
 
 def test_a_place_where_no_file_can_be_is_said_to_be(tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "missing" / "sessions.db"):
-        with pytest.raises(RunFailed, match="cannot be opened|check the disk") as caught:
+        with pytest.raises(RunFailed, match=r"cannot be opened|check the disk") as caught:
             Sessions(place)
         assert str(place) in caught.value.what
 

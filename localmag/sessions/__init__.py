@@ -132,7 +132,7 @@ class Sessions:
             return rows.session(db, id)
 
     def remove(self, id: str) -> Session:
-        """Remove for good; gives the heading of what is gone.
+        """Remove for good, from the disk too; gives the heading of what is gone.
 
         Raises WrongUsage while a reply is being written to it.
         """
@@ -144,7 +144,9 @@ class Sessions:
                     f"A reply is being written to conversation {session.id}.", "Stop it, then try again."
                 )
             rows.delete_session(db, session.id)
-            return session
+        with self._turn, mapped(self.path):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still held its text
+        return session
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 

@@ -85,6 +85,7 @@ def opened(path: Path) -> sqlite3.Connection:
         # reply arrives, on a thread that nobody waits for.
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")  # macOS: its plain fsync leaves data in the drive's cache
+        db.execute("PRAGMA secure_delete = ON")  # what is removed is overwritten, not just let go
         _write_ahead(db)
         _migrate(db)
     except BaseException:
