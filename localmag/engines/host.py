@@ -190,17 +190,16 @@ class _Child:
 
     def death(self) -> EngineDied:
         return EngineDied(
-            f"The engine's process ended unexpectedly ({_how(self.process.wait())}).",
+            f"The engine's process ended unexpectedly ({_how(self.process.poll())}).",
             f"Send the message again and it starts anew; its log is {self.log}.",
         )
 
     def close(self) -> None:
+        """End it at once: it holds nothing that is not on disk, and its memory goes with it."""
         self.closing = True
-        self._wire.close()
-        try:
+        self.kill()
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
 
     def _receive(self) -> None:
         try:
@@ -243,14 +242,19 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
     apart: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NO_WINDOW}
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-X", "utf8", "-c", _CODE, home],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=output,
-            **apart,
-        )
+    try:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-X", "utf8", "-c", _CODE, home],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                **apart,
+            )
+    except OSError as exc:
+        raise RunFailed(
+            f"The engine's process cannot be started ({exc}).", "Free some memory or disk and try again."
+        ) from exc
 
 
 def _new_log() -> Path:
@@ -266,9 +270,13 @@ def _new_log() -> Path:
 _LOG_NUMBERS = count(1)
 
 
-def _how(code: int) -> str:
+def _how(code: int | None) -> str:
     """An exit code in words."""
+    if code is None:
+        return "it does not answer"
     if code >= 0:
         return f"exit code {code:#x}" if code > 255 else f"exit code {code}"  # Windows' are status words
-    name = signal.Signals(-code).name
-    return f"{name}, perhaps because memory ran out" if name == "SIGKILL" else name
+    with suppress(ValueError):  # not every signal has a name
+        name = signal.Signals(-code).name
+        return f"{name}, perhaps because memory ran out" if name == "SIGKILL" else name
+    return f"signal {-code}"

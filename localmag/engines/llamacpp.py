@@ -7,6 +7,7 @@ a template found in the GGUF, and redirects this process's own output (its READM
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 import time
@@ -85,7 +86,7 @@ class LlamaCpp:
         params = native.llama_model_default_params()
         params.n_gpu_layers = self._spec.gpu_layers
         params.progress_callback = native.llama_progress_callback(progress)
-        self._model = native.llama_model_load_from_file(str(self._spec.weights).encode(), params)
+        self._model = native.llama_model_load_from_file(os.fsencode(self._spec.weights), params)
         if stopped:
             raise stopped[0]
         if not self._model:
@@ -111,9 +112,9 @@ class LlamaCpp:
             raise self._load_error()
         self._memory = native.llama_get_memory(self._ctx)
         offloaded = native.llama_supports_gpu_offload() and self._spec.gpu_layers != 0
-        # A GPU does not hear the abort callback, so chunks bound how long a cancel waits; elsewhere they
-        # are for progress only, and longer ones read faster.
-        self._chunk_s = 0.1 if offloaded else 0.5
+        # CPU and Metal hear the abort callback; other GPUs do not, so there chunks bound how long a cancel
+        # waits. Elsewhere they are for progress only, and longer ones read faster.
+        self._chunk_s = 0.1 if offloaded and sys.platform != "darwin" else 0.5
 
     def _load_error(self) -> LocalmagError:
         """What the log says of a model that did not load, in words for the user."""

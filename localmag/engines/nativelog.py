@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -49,7 +50,8 @@ class NativeLog:
         if self._level == _ERROR and line.strip():
             self._errors.append(line.strip())
         if self._file:
-            self._file.write(line)
+            with suppress(OSError, ValueError):  # a full disk, a file just closed: no reason to stop
+                self._file.write(line)
 
     def errors(self) -> tuple[str, ...]:
         """Error lines since the log was opened, oldest first."""

@@ -25,7 +25,7 @@ from localmag.engines.local import LocalEngine
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
 from localmag.errors import LocalmagError, RunFailed, WrongUsage
 from localmag.prompt import Codec
-from localmag.types import Done, Event, TextDelta, ThinkingDelta
+from localmag.types import Done, Event, Prefill, TextDelta, ThinkingDelta
 
 _GATHER_S = 0.02  # frames leave at most this often: 50 per second look live, thousands choke a screen
 _TEXTS = (TextDelta, ThinkingDelta)
@@ -35,6 +35,7 @@ def main() -> NoReturn:
     """Serve the parent over the pipes that are this process's standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the program, which then cancels
     faulthandler.enable()  # a native crash leaves its Python stack in the log
+    threading.excepthook = _thread_failed
     wire = _take_pipes()
     start = wire.receive()
     assert isinstance(start, Start)
@@ -64,6 +65,12 @@ def _take_pipes() -> Wire:
     os.close(nothing)
     os.dup2(2, 1)
     return Wire(source, sink)
+
+
+def _thread_failed(failed: threading.ExceptHookArgs) -> NoReturn:
+    """Without its threads this process would hang; its end is something the parent sees."""
+    traceback.print_exception(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    os._exit(1)
 
 
 def _known(error: Exception, spec: EngineSpec) -> LocalmagError:
@@ -181,11 +188,10 @@ class Outbox:
             while not self._finishing or self._waiting:
                 self._some.wait()
                 self._some.clear()
-                text = False
-                for frame in gathered(self._taken()):
+                frames = list(gathered(self._taken()))
+                for frame in frames:
                     self._wire.send(frame)
-                    text = text or (isinstance(frame, Said) and isinstance(frame.events[-1], _TEXTS))
-                if text:
+                if any(_holds_text(frame) for frame in frames):
                     self._now.wait(_GATHER_S)
                 self._now.clear()
         except (OSError, ValueError):
@@ -194,6 +200,10 @@ class Outbox:
     def _taken(self) -> Iterator[Frame]:
         while self._waiting:
             yield self._waiting.popleft()
+
+
+def _holds_text(frame: Frame) -> bool:
+    return isinstance(frame, Said) and not isinstance(frame.events[-1], Prefill | Done)
 
 
 def gathered(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -215,7 +225,3 @@ def _joined(events: Iterable[Event]) -> Iterator[Event]:
             yield kind("".join(event.text for event in run if isinstance(event, _TEXTS)))
         else:
             yield from run
-
-
-if __name__ == "__main__":
-    main()

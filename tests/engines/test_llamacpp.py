@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -239,6 +241,29 @@ def test_an_architecture_llama_cpp_does_not_know(tiny: EngineSpec, tmp_path: Pat
     error = refused(patched(tiny, tmp_path, b"\x05\0\0\0\0\0\0\0llama", b"\x05\0\0\0\0\0\0\0lhama"))
     assert isinstance(error, BadFile)
     assert "architecture" in error.what
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from localmag.engines import EngineSpec
+from localmag.engines.llamacpp import LlamaCpp
+from localmag.errors import LocalmagError
+
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+try:
+    LlamaCpp(EngineSpec("llama.cpp", Path(sys.argv[1]), Path(sys.argv[2]), 1 << 26, threads=1))
+except LocalmagError as error:
+    print(type(error).__name__, error.exit_code, error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to an address space")
+def test_a_context_that_memory_does_not_hold(tiny: EngineSpec) -> None:
+    command = [sys.executable, "-c", LIMITED, str(tiny.weights), str(tiny.tokenizer)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("DoesNotFit 4 ")
+    assert f"{1 << 26:,} tokens" in said
 
 
 def test_a_missing_tensor(tiny: EngineSpec, tmp_path: Path) -> None:
