@@ -39,7 +39,7 @@ TRANSIENT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocol
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try of a request that the hub was too busy for
 _PATIENCE = 60.0  # the longest wait, in seconds, that the hub may ask of us
-_TIMEOUT = httpx2.Timeout(10.0, connect=10.0)  # seconds for a connection, and for any next byte
+_TIMEOUT = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # seconds to connect, and for any next byte
 
 _T = TypeVar("_T")
 Tell = Callable[[str], None]
@@ -72,7 +72,10 @@ def listing(repo: str, tell: Tell) -> Listing:
     """
     api = HfApi(library_name="localmag", library_version=__version__)
     with failures(repo):
-        info = patiently(lambda: api.model_info(repo, files_metadata=True, timeout=10), tell)
+        try:
+            info = patiently(lambda: api.model_info(repo, files_metadata=True, timeout=10), tell)
+        except (LookupError, TypeError) as exc:
+            raise ValueError("JSON, but no listing") from exc
         if info.gated:
             patiently(lambda: api.auth_check(repo), tell)
         files = [

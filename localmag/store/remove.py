@@ -54,8 +54,7 @@ def plan(model: Model, builds: tuple[Build, ...]) -> Removal:
         raise _nothing(model, builds, kept)
     freed = scan.delete_files(*ours).expected_freed_size if scan and ours else 0
     freed += sum(p.stat().st_size for p in partials)
-    gone = {f.blob_path for f in ours}
-    forgotten = begun + [r for r in records.every() if cache.blob(r.repo, r.etag) in gone]
+    forgotten = begun + [r for r in records.every() if any(_speaks_of(r, f) for f in ours)]
     return Removal(tuple(ours), tuple(partials), tuple(forgotten), freed, tuple(f.file_path for f in kept))
 
 
@@ -96,18 +95,17 @@ def _apart(
                 path = file.file_path.relative_to(revision.snapshot_path).as_posix()
                 if any(cache.belongs(pattern, path) for pattern in patterns):
                     inside = file.blob_path.is_relative_to(repo.repo_path.resolve())
-                    (ours if inside and _fetched(repo.repo_id, path, file) else theirs).append(file)
+                    (ours if inside and _fetched(repo.repo_id, file) else theirs).append(file)
     return ours, theirs
 
 
-def _fetched(repo: str, path: str, file: CachedFileInfo) -> bool:
-    """Whether localmag brought it: its blob is named by the digest of the record, or it is the very file."""
-    return any(
-        r.fetched
-        and r.repo == repo
-        and (file.blob_path.name == r.etag or records.verified(r, file.blob_path))
-        for r in records.every()
-    )
+def _fetched(repo: str, file: CachedFileInfo) -> bool:
+    return any(r.fetched and r.repo == repo and _speaks_of(r, file) for r in records.every())
+
+
+def _speaks_of(record: Record, file: CachedFileInfo) -> bool:
+    """A blob is named by its digest; where there are no links, the file has its own name and its own time."""
+    return file.blob_path.name == record.etag or records.verified(record, file.blob_path)
 
 
 def _of(record: Record, build: Build) -> bool:

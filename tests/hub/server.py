@@ -141,6 +141,10 @@ class Hub:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
 
+    def reset(self) -> None:
+        """As new, at the same address."""
+        self.repos, self.faults, self.asked, self.sent, self.slow = {}, [], [], {}, 0.0
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
