@@ -263,6 +263,13 @@ def test_a_reply_stopped_while_answering(codec: Codec) -> None:
     assert read(codec, *said) == "<s>[INST]a[/INST]the ans</s>[INST]b[/INST]"
 
 
+def test_reasoning_that_an_answer_follows_is_closed(codec: Codec) -> None:
+    reply = assistant(Thinking("hm", closed=False), Text("b"))
+    expected = "<s>[INST]a[/INST][THINK]hm[/THINK]b"
+    assert read(codec, user("a"), reply) == expected
+    assert read(codec, user("a"), reply, user("c"), keep=True) == f"{expected}</s>[INST]c[/INST]"
+
+
 def test_two_questions_in_a_row_are_both_asked(codec: Codec) -> None:
     assert read(codec, user("a"), user("b")) == "<s>[INST]a\n\nb[/INST]"
 
@@ -384,15 +391,17 @@ def test_without_think_tokens_reasoning_is_left_out_of_replies_and_written_out_i
     assert "\n\n14 [/THINK]" in text
 
 
-def test_call_ids_are_kept_where_they_are_written(codec: Codec) -> None:
-    said = (
-        user("a"),
-        assistant(ToolCall("f", "{}", "a1b2c3d4e"), ToolCall("f", "{}", "no")),
-        *[Message.of("tool", "7")] * 2,
-    )
-    assert read(tekken.codec("v11"), *said) == (
-        "<s>[INST]a[/INST][TOOL_CALLS]f[CALL_ID]a1b2c3d4e[ARGS]{}[TOOL_CALLS]f[CALL_ID]000000002[ARGS]{}</s>"
-        "[TOOL_RESULTS]a1b2c3d4e[TOOL_CONTENT]7[/TOOL_RESULTS][TOOL_RESULTS]000000002[TOOL_CONTENT]7[/TOOL_RESULTS]"
+def test_call_ids_are_kept_where_they_are_written_unless_unfit_or_used() -> None:
+    calls = [ToolCall("f", "{}", id) for id in ("a1b2c3d4e", "unfit", "a1b2c3d4e")]
+    said = (user("a"), assistant(*calls), *[Message.of("tool", "7")] * 3)
+    ids = ("a1b2c3d4e", "000000002", "000000003")
+    assert read(tekken.codec("v11"), *said) == "".join(
+        (
+            "<s>[INST]a[/INST]",
+            *(f"[TOOL_CALLS]f[CALL_ID]{id}[ARGS]{{}}" for id in ids),
+            "</s>",
+            *(f"[TOOL_RESULTS]{id}[TOOL_CONTENT]7[/TOOL_RESULTS]" for id in ids),
+        )
     )
 
 
