@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tools.accelerator import Choice, Output, Probe, choose, nvidia_cards, probe, toolkit
+from tools.bootstrap.accelerator import Choice, Output, Probe, choose, nvidia_cards, probe, toolkit
 
 RTX_4090 = Output("NVIDIA GeForce RTX 4090, 8.9, 550.54.14\n")
 RTX_5090 = Output("NVIDIA GeForce RTX 5090, 12.0, 580.95.05\n")

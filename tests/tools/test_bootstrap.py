@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tools import accelerator, bootstrap
-from tools.bootstrap import Environment, SetupError, failure, stage
+from tools.bootstrap import __main__ as jobs
+from tools.bootstrap import accelerator, environment, install
+from tools.bootstrap.environment import Environment, SetupError, find_python
+from tools.bootstrap.install import noted_choice, ready, set_up
+from tools.bootstrap.pip import failure, pip, stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = accelerator.Choice("cpu", "found no GPU")
@@ -28,7 +31,7 @@ class Pip:
         self.variables: list[dict[str, str]] = []
         self.fails_to: str = ""
 
-    def __call__(self, *args: str, environment: Environment | None = None, **variables: str) -> None:
+    def __call__(self, environment: Environment, *args: str, **variables: str) -> None:
         self.asked.append(args)
         self.variables.append(variables)
         if self.fails_to and args[0] == self.fails_to:
@@ -38,28 +41,28 @@ class Pip:
             folder.mkdir(parents=True)
             (folder / "llama_cpp_python-0.3.36-py3-none-any.whl").touch()
 
+    def did(self, command: str) -> bool:
+        return any(args[0] == command for args in self.asked)
+
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project whose environment is there already."""
-    for name in ("LOCALMAG_BACKEND", "LOCALMAG_LLAMA_INDEX", "CMAKE_ARGS"):
-        monkeypatch.delenv(name, raising=False)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """The environment of an otherwise empty project."""
+    monkeypatch.delenv("CMAKE_ARGS", raising=False)
     (tmp_path / "pyproject.toml").write_text("[project]\n")
     (tmp_path / "constraints.txt").write_text("jinja2==3.1.6\nllama-cpp-python==0.3.36\n")
-    main = Environment(tmp_path / ".venv")
-    main.python.parent.mkdir(parents=True)
-    main.python.touch()
-    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    monkeypatch.setattr(bootstrap, "MAIN", main)
+    here = Environment(tmp_path / ".venv")
+    here.python.parent.mkdir(parents=True)
+    here.python.touch()
     monkeypatch.setattr(Environment, "create", lambda self: None)
-    return tmp_path
+    return here
 
 
 @pytest.fixture
-def pip(project: Path, monkeypatch: pytest.MonkeyPatch) -> Pip:
-    pip = Pip()
-    monkeypatch.setattr(bootstrap, "pip", pip)
-    return pip
+def fake(monkeypatch: pytest.MonkeyPatch) -> Pip:
+    fake = Pip()
+    monkeypatch.setattr(install, "pip", fake)
+    return fake
 
 
 @pytest.fixture
@@ -76,145 +79,167 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[accelerator.Choice], N
 # ── What is installed when ────────────────────────────────────────────────────────────────────────
 
 
-def test_a_plain_build_is_one_call_of_pip(pip: Pip, machine: object) -> None:
-    bootstrap.set_up()
-    assert pip.asked == [("install", "-c", "constraints.txt", "-e", ".")]
+def test_a_plain_build_is_one_call_of_pip(here: Environment, fake: Pip, machine: object) -> None:
+    set_up(here)
+    assert fake.asked == [("install", "-c", "constraints.txt", "-e", ".")]
 
 
-def test_the_second_run_starts_nothing(pip: Pip, machine: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    bootstrap.set_up()
-    pip.asked.clear()
+def test_the_second_run_starts_nothing(
+    here: Environment, fake: Pip, machine: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(here)
+    fake.asked.clear()
     monkeypatch.setattr(subprocess, "Popen", None)
-    bootstrap.set_up()
-    assert not pip.asked
+    set_up(here)
+    assert not fake.asked
 
 
-def test_tools_come_on_top_and_the_program_needs_them_not(pip: Pip, machine: object) -> None:
-    bootstrap.set_up()
-    assert not bootstrap.ready("dev", "")
-    bootstrap.set_up("dev")
-    assert pip.asked[-1][-1] == ".[dev]"
-    assert bootstrap.ready("dev", "")
-    assert bootstrap.ready("", "")
+def test_tools_come_on_top_and_the_program_needs_them_not(
+    here: Environment, fake: Pip, machine: object
+) -> None:
+    set_up(here)
+    assert not ready(here, "dev")
+    set_up(here, "dev")
+    assert fake.asked[-1][-1] == ".[dev]"
+    assert ready(here, "dev")
+    assert ready(here)
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
-def test_a_changed_requirement_installs_again(name: str, pip: Pip, machine: object, project: Path) -> None:
-    bootstrap.set_up("dev")
-    with (project / name).open("a") as file:
+def test_a_changed_requirement_installs_again(
+    name: str, here: Environment, fake: Pip, machine: object
+) -> None:
+    set_up(here, "dev")
+    with (here.root / name).open("a") as file:
         file.write("# changed\n")
-    assert not bootstrap.ready("", "")
-    assert not bootstrap.ready("dev", "")
+    assert not ready(here)
+    assert not ready(here, "dev")
 
 
 def test_a_gpu_build_goes_round_pip_s_cache_and_is_kept(
-    pip: Pip, machine: Callable[[accelerator.Choice], None], project: Path
+    here: Environment, fake: Pip, machine: Callable[[accelerator.Choice], None]
 ) -> None:
     machine(CUDA)
-    bootstrap.set_up()
-    build, place, rest = pip.asked
+    set_up(here)
+    build, place, rest = fake.asked
     assert build[:2] == ("wheel", "--no-cache-dir")
-    assert pip.variables[0] == {"CMAKE_ARGS": "-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=89"}
+    assert fake.variables[0] == {"CMAKE_ARGS": "-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=89"}
     assert "--force-reinstall" in place
     assert place[-1].endswith(".whl")
     assert rest[0] == "install"
-    bootstrap.MAIN.note.unlink()
-    pip.asked.clear()
-    bootstrap.set_up()
-    assert [args[0] for args in pip.asked] == ["install", "install"]
+    here.note.unlink()
+    fake.asked.clear()
+    set_up(here)
+    assert [args[0] for args in fake.asked] == ["install", "install"]
 
 
 def test_the_same_choice_builds_nothing_again(
-    pip: Pip, machine: Callable[[accelerator.Choice], None]
+    here: Environment, fake: Pip, machine: Callable[[accelerator.Choice], None]
 ) -> None:
     machine(CUDA)
-    bootstrap.set_up()
-    pip.asked.clear()
-    bootstrap.set_up(again=True)
-    assert pip.asked == [("install", "-c", "constraints.txt", "-e", ".")]
+    set_up(here)
+    fake.asked.clear()
+    set_up(here, again=True)
+    assert fake.asked == [("install", "-c", "constraints.txt", "-e", ".")]
+
+
+def test_a_new_version_of_llama_cpp_is_built_for_the_same_gpu(
+    here: Environment, fake: Pip, machine: Callable[[accelerator.Choice], None]
+) -> None:
+    machine(CUDA)
+    set_up(here)
+    (here.root / "constraints.txt").write_text("llama-cpp-python==0.3.37\n")
+    fake.asked.clear()
+    set_up(here)
+    assert fake.asked[0][-1] == "llama-cpp-python==0.3.37"
+    assert fake.did("wheel")
 
 
 def test_a_changed_machine_is_seen_by_install_only(
-    pip: Pip, machine: Callable[[accelerator.Choice], None], project: Path
+    here: Environment, fake: Pip, machine: Callable[[accelerator.Choice], None]
 ) -> None:
-    bootstrap.set_up()
+    set_up(here)
     machine(CUDA)
-    (project / "pyproject.toml").write_text("# a new version\n")
-    bootstrap.set_up()
-    assert not [args for args in pip.asked if args[0] == "wheel"]
-    bootstrap.set_up(again=True)
-    assert [args for args in pip.asked if args[0] == "wheel"]
+    (here.root / "pyproject.toml").write_text("# a new version\n")
+    set_up(here)
+    assert not fake.did("wheel")
+    set_up(here, again=True)
+    assert fake.did("wheel")
 
 
 def test_going_back_to_the_cpu_puts_the_plain_build_in_place(
-    pip: Pip, machine: Callable[[accelerator.Choice], None]
+    here: Environment, fake: Pip, machine: Callable[[accelerator.Choice], None]
 ) -> None:
     machine(CUDA)
-    bootstrap.set_up()
+    set_up(here)
     machine(CPU)
-    pip.asked.clear()
-    bootstrap.set_up(again=True)
-    assert pip.asked[0] == ("install", "--force-reinstall", "--no-deps", "llama-cpp-python==0.3.36")
+    fake.asked.clear()
+    set_up(here, again=True)
+    assert fake.asked[0] == ("install", "--force-reinstall", "--no-deps", "llama-cpp-python==0.3.36")
 
 
 def test_a_gpu_build_that_fails_ends_in_a_cpu_build(
-    pip: Pip, machine: Callable[[accelerator.Choice], None], capsys: pytest.CaptureFixture[str]
+    here: Environment,
+    fake: Pip,
+    machine: Callable[[accelerator.Choice], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     machine(CUDA)
-    pip.fails_to = "wheel"
-    bootstrap.set_up()
-    noted = bootstrap.noted_choice()
+    fake.fails_to = "wheel"
+    set_up(here)
+    noted = noted_choice(here)
     assert noted is not None
     assert noted.backend == "cpu"
     assert "It did not compile." in capsys.readouterr().err
-    pip.asked.clear()
-    bootstrap.set_up()
-    assert not pip.asked
+    fake.asked.clear()
+    set_up(here)
+    assert not fake.asked
 
 
 def test_asking_for_another_backend_is_obeyed_and_remembered(
-    pip: Pip, project: Path, monkeypatch: pytest.MonkeyPatch
+    here: Environment, fake: Pip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCALMAG_BACKEND", "cpu")
-    bootstrap.set_up()
+    set_up(here)
     monkeypatch.setenv("LOCALMAG_BACKEND", "Vulkan")
-    bootstrap.set_up()
-    assert pip.variables[-3] == {"CMAKE_ARGS": "-DGGML_VULKAN=on"}
+    set_up(here)
+    assert fake.variables[-3] == {"CMAKE_ARGS": "-DGGML_VULKAN=on"}
     monkeypatch.delenv("LOCALMAG_BACKEND")
-    pip.asked.clear()
-    bootstrap.set_up()
-    assert not pip.asked
+    fake.asked.clear()
+    set_up(here)
+    assert not fake.asked
 
 
 def test_a_misspelt_backend_is_told_before_anything_is_installed(
-    pip: Pip, monkeypatch: pytest.MonkeyPatch
+    here: Environment, fake: Pip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCALMAG_BACKEND", "cudda")
     with pytest.raises(SetupError, match="cpu, cuda, vulkan"):
-        bootstrap.set_up()
-    assert not pip.asked
+        set_up(here)
+    assert not fake.asked
 
 
 def test_an_index_of_wheels_is_handed_to_pip(
-    pip: Pip, project: Path, monkeypatch: pytest.MonkeyPatch
+    here: Environment, fake: Pip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOCALMAG_LLAMA_INDEX", "file:///wheels")
-    bootstrap.set_up()
-    assert pip.asked[0][-3:-1] == ("--extra-index-url", "file:///wheels")
+    set_up(here)
+    assert fake.asked[0][-3:-1] == ("--extra-index-url", "file:///wheels")
 
 
-def test_a_failed_install_is_no_install(pip: Pip, machine: object) -> None:
-    pip.fails_to = "install"
+def test_a_failed_install_is_no_install(here: Environment, fake: Pip, machine: object) -> None:
+    fake.fails_to = "install"
     with pytest.raises(SetupError):
-        bootstrap.set_up()
-    assert not bootstrap.ready("", "")
+        set_up(here)
+    assert not ready(here)
 
 
-def test_one_set_up_at_a_time(project: Path) -> None:
-    with bootstrap.locked(), (project / "build" / "install.lock").open("w") as other:
-        assert not bootstrap._try_lock(other.fileno())
-    with (project / "build" / "install.lock").open("w") as other:
-        assert bootstrap._try_lock(other.fileno())
+def test_one_set_up_at_a_time(here: Environment) -> None:
+    lock = here.root / "build" / "install.lock"
+    with here.alone(), lock.open("w") as other:
+        assert not environment.try_lock(other.fileno())
+    with lock.open("w") as other:
+        assert environment.try_lock(other.fileno())
 
 
 # ── The note ──────────────────────────────────────────────────────────────────────────────────────
@@ -234,11 +259,13 @@ def test_a_damaged_or_moved_note_counts_for_nothing(text: str, tmp_path: Path) -
     assert Environment(tmp_path).read() == {}
 
 
-def test_a_choice_noted_by_another_version_is_made_anew(pip: Pip, machine: object) -> None:
-    bootstrap.MAIN.write(choice={"backend": "cpu", "flavour": "plain"})
-    assert bootstrap.noted_choice() is None
-    bootstrap.set_up()
-    assert bootstrap.noted_choice() == CPU
+def test_a_choice_noted_by_another_version_is_made_anew(
+    here: Environment, fake: Pip, machine: object
+) -> None:
+    here.write(choice={"backend": "cpu", "flavour": "plain"})
+    assert noted_choice(here) is None
+    set_up(here)
+    assert noted_choice(here) == CPU
 
 
 # ── Finding a Python ──────────────────────────────────────────────────────────────────────────────
@@ -257,18 +284,46 @@ def test_the_first_python_that_works_is_taken(tmp_path: Path, monkeypatch: pytes
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "prefix", "/a/virtual/environment")
-    assert bootstrap.find_python() == ["python3.11"]
+    assert find_python() == "python3.11"
     (tmp_path / "python3.11").unlink()
     with pytest.raises(SetupError, match="python3-venv"):
-        bootstrap.find_python()
+        find_python()
     (tmp_path / "python3.12").unlink()
     with pytest.raises(SetupError, match=r"Python 3\.11 or newer"):
-        bootstrap.find_python()
+        find_python()
 
 
-@pytest.mark.parametrize("name", ["bootstrap.py", "accelerator.py"])
-def test_an_old_python_can_read_it(name: str) -> None:
-    ast.parse((ROOT / "tools" / name).read_text("utf-8"), feature_version=(3, 8))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tools" / "bootstrap").glob("*.py")), ids=lambda path: path.name
+)
+def test_an_old_python_can_read_it(path: Path) -> None:
+    ast.parse(path.read_text("utf-8"), feature_version=(3, 8))
+
+
+class Running(Environment):
+    """The environment of this very test."""
+
+    @property
+    def python(self) -> Path:
+        return Path(sys.executable)
+
+
+def test_a_sound_environment_is_kept_and_a_broken_or_moved_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find() -> str:
+        raise SetupError("asked for a Python")
+
+    monkeypatch.setattr(environment, "find_python", find)
+    Running(tmp_path).create()
+    Running(tmp_path).note.write_text('{"folder": "/elsewhere"}')
+    with pytest.raises(SetupError, match="asked for a Python"):
+        Running(tmp_path).create()
+    broken = Environment(tmp_path / ".venv")
+    broken.python.parent.mkdir(parents=True)
+    broken.python.write_text("this is no Python")
+    with pytest.raises(SetupError, match="asked for a Python"):
+        broken.create()
 
 
 # ── What is said ──────────────────────────────────────────────────────────────────────────────────
@@ -308,7 +363,7 @@ def test_the_log_s_lines_tell_the_stage(line: str, said: str) -> None:
 )
 def test_a_failure_shows_its_cause_and_a_remedy(line: str, todo: str) -> None:
     noise = [f"  [{step}/193] /usr/bin/g++ -o {step}" for step in range(190)]
-    text = failure(["$ pip install", line, *noise, "the last line"])
+    text = failure(["$ pip install", line, *noise, "the last line"], Path("install.log"))
     assert line in text
     assert "the last line" in text
     assert todo in text
@@ -318,19 +373,18 @@ def test_a_failure_shows_its_cause_and_a_remedy(line: str, todo: str) -> None:
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 def test_make_help_names_every_job() -> None:
     done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
-    for job in bootstrap.JOBS:
+    for job in jobs.JOBS:
         assert f"make {job}" in done.stdout
 
 
 def test_an_unknown_job_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bootstrap.main(["caht"]) == 2
+    assert jobs.main(["caht"]) == 2
     assert "chat " in capsys.readouterr().err
 
 
-def test_a_real_pip_that_fails_is_read_from_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Environment(Path(sys.prefix))
-    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
-    bootstrap.pip("install", "--no-index", "pip", environment=here)
+def test_a_real_pip_that_fails_is_read_from_its_log(tmp_path: Path) -> None:
+    here = Running(tmp_path / ".venv")
+    pip(here, "install", "--no-index", "pip")
     with pytest.raises(SetupError, match="No matching distribution found for no-such-package") as caught:
-        bootstrap.pip("install", "--no-index", "no-such-package", environment=here)
-    assert "install.log" in str(caught.value)
+        pip(here, "install", "--no-index", "no-such-package")
+    assert str(here.log) in str(caught.value)
