@@ -1,4 +1,4 @@
-# Every target sets up what it needs, alone, on a fresh machine; tools/bootstrap.py does the work.
+# Every target sets up what it needs, alone, on a fresh machine; tools/bootstrap does the work.
 # Where there is no make: python -m tools.bootstrap chat (test, check, ...) does the same.
 
 # What chat, ask, test and bench are given besides: make chat ARGS="--continue", make test ARGS="-k codec".
