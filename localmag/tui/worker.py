@@ -6,6 +6,7 @@ sends text in, is woken at most once per batch, and takes out all that has arriv
 
 from __future__ import annotations
 
+import importlib
 import logging
 import queue
 import threading
@@ -126,6 +127,8 @@ class Turns:
 
     def _run(self) -> None:
         conversation = self._opened()
+        # Takes a tenth of a second, which the screen's own thread would lack with the first answer.
+        importlib.import_module("localmag.tui.markdown")
         while (text := self._texts.get()) is not None:
             self._put(Began(text))
             conversation = conversation or self._opened()

@@ -102,7 +102,7 @@ def text_of(app: ChatApp) -> str:
     return "\n".join(strip.text.rstrip() for strip in strips[:height])
 
 
-async def until(pause: Callable[..., object], holds: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(pause: Callable[..., object], holds: Callable[[], bool], seconds: float = 30.0) -> None:
     """Let the app run until something holds."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -22,7 +22,9 @@ STREAMS: dict[str, Callable[[int], Event]] = {
     "one line of reasoning": lambda n: ThinkingDelta("step "),
     "prose": lambda n: TextDelta("word" + ("**bold**.\n\n" if n % 30 == 29 else " ")),
     "one paragraph": lambda n: TextDelta("word "),
-    "one code fence": lambda n: TextDelta("```python\n" if n == 0 else "x = 1" + ("\n" if n % 8 == 7 else "; ")),
+    "one code fence": lambda n: TextDelta(
+        "```python\n" if n == 0 else "x = 1" + ("\n" if n % 8 == 7 else "; ")
+    ),
     "one list": lambda n: TextDelta("- item " if n % 12 == 0 else "\n" if n % 12 == 11 else "word "),
 }
 

@@ -44,7 +44,8 @@ class Lines(ScrollView, can_focus=True):
 
     def follow(self) -> None:
         self.following = True
-        self.scroll_end(animate=False, immediate=True, x_axis=False)
+        # Forced: it may not have the scrollbar yet that it is about to get.
+        self.scroll_end(animate=False, immediate=True, x_axis=False, force=True)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)

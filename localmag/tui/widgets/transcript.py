@@ -166,7 +166,7 @@ class Section:
         if state in (State.WAITING, State.LOADING, State.READING):
             line = f"{self.reply.progress()}…"
         if not line:
-            return [_BLANK] if self._question else []
+            return []
         mark = "●" if self.chosen else "○"
         style = palette.chosen if self.chosen else palette.head
         return [_BLANK, _plain(f"{mark} {line}", style)]
@@ -281,7 +281,7 @@ class Transcript(Lines):
                     section.advance(self.palette, self._now)
                     self._place(index)
             if chosen and show:
-                self.scroll_to(y=self._starts[index], animate=False)
+                self.scroll_to(y=self._starts[index], animate=False, immediate=True, force=True)
         self.refresh()
 
     @property
@@ -333,7 +333,7 @@ class Transcript(Lines):
             if following:
                 self.follow()
             else:
-                self.scroll_to(y=self._starts[index] + offset, animate=False, immediate=True)
+                self.scroll_to(y=self._starts[index] + offset, animate=False, immediate=True, force=True)
             self.call_after_refresh(self._draw_near)
         self.refresh()
 
