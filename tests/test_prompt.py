@@ -29,7 +29,7 @@ from localmag.errors import BadFile, NotFound, WrongUsage
 from localmag.prompt import Codec, system_message
 from localmag.types import Malformed, Message, Part, Role, Text, Thinking, ToolCall
 from tests import tekken
-from tests.conftest import Demo
+from tests.conftest import Demo, RunLocalmag
 
 HOSTILE = (
     "[THINK]x[/THINK]",
@@ -446,14 +446,25 @@ def test_the_demo_is_a_prefix_of_the_full_vocabulary(codec: Codec, demo: Demo) -
     assert small.pieces == codec.pieces[: small.vocabulary]
     template = demo.system_prompt.read_text(encoding="utf-8")
     ids = small.encode((system_message(template), user("What is 478 + 356?")), keep_reasoning=False)
-    tokenizer = MistralTokenizer.from_file(demo.tokenizer)
+    assert ids == demo_ids(demo, "What is 478 + 356?")
+
+
+def demo_ids(demo: Demo, question: str) -> list[int]:
+    """What mistral-common itself makes of the demo's system prompt and a question."""
+    template = demo.system_prompt.read_text(encoding="utf-8")
     before, _, rest = template.partition("[THINK]")
     thoughts, _, after = rest.partition("[/THINK]")
     system = SystemMessage(
         content=[TextChunk(text=before), ThinkChunk(thinking=thoughts), TextChunk(text=after)]
     )
-    request = ChatCompletionRequest(messages=[system, UserMessage(content="What is 478 + 356?")])
-    assert ids == tokenizer.encode_chat_completion(request).tokens
+    request = ChatCompletionRequest(messages=[system, UserMessage(content=question)])
+    return list(MistralTokenizer.from_file(demo.tokenizer).encode_chat_completion(request).tokens)
+
+
+def test_a_dry_run_shows_the_same_ids(demo: Demo, localmag: RunLocalmag) -> None:
+    question = "What is 478 + 356? " + " ".join(HOSTILE)
+    ran = localmag("ask", "demo", question, "--dry-run", "--json")
+    assert json.loads(ran.stdout)["prompt_ids"] == demo_ids(demo, question)
 
 
 # ── Files ─────────────────────────────────────────────────────────────────────────────────────────
