@@ -1,0 +1,269 @@
+"""The demo model's data: true, split cleanly, and encoded as mistral-common encodes it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from localmag.prompt import Codec, system_message
+from localmag.types import Message, Text, Thinking
+from tools.demo_model import reasoning, tokenizer
+from tools.demo_model.bytepairs import decode, text_ids, word_pieces
+from tools.demo_model.checking import right
+from tools.demo_model.conversations import FAMILIES, SYSTEM_PROMPT, Conversation, conversation
+from tools.demo_model.encoding import encode, prompt
+from tools.demo_model.problems import Problem
+from tools.demo_model.split import held_operation
+from tools.demo_model.words import words
+
+DEMO = Path(__file__).parents[2] / "localmag" / "demo"
+LANGUAGES = ("en", "fr")
+
+
+def some(count: int, *, held: bool = False, family: str | None = None) -> Iterator[Conversation]:
+    rng = Random(f"test {count} {held} {family}")
+    return (conversation(rng, family, held=held) for _ in range(count))
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.load(DEMO / "tekken.json")
+
+
+# ── The tokenizer ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_shipped_tokenizer_is_the_one_that_is_built(tmp_path: Path) -> None:
+    tokenizer.write_tekken(tmp_path / "tekken.json")
+    assert (tmp_path / "tekken.json").read_bytes() == (DEMO / "tekken.json").read_bytes()
+
+
+def test_control_tokens_have_magistrals_ids(codec: Codec) -> None:
+    names = {
+        1: "<s>",
+        2: "</s>",
+        3: "[INST]",
+        17: "[SYSTEM_PROMPT]",
+        32: "[ARGS]",
+        34: "[THINK]",
+        35: "[/THINK]",
+    }
+    assert {id: codec.name_of(id) for id in names} == names
+    assert codec.version == "v13"
+
+
+def test_ordinary_ids_are_those_of_full_tekken(codec: Codec) -> None:
+    full = tokenizer.full_vocabulary()
+    assert codec.pieces[tokenizer.SPECIALS :] == tuple(full[: tokenizer.RANKS])
+
+
+def test_merges_build_every_token() -> None:
+    kept = tokenizer.full_vocabulary()[: tokenizer.RANKS]
+    assert [a + b for a, b in tokenizer.merges()] == [token for token in kept if len(token) > 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "pieces"),
+    [
+        ('How many r in "strawberry"?', "strawberry", ["st", "ra", "w", "ber", "ry"]),
+        ("combien de e dans élève", "élève", ["é", "l", "è", "ve"]),
+        ("no such thing", "word", ["word"]),
+    ],
+)
+def test_word_pieces(text: str, word: str, pieces: list[str]) -> None:
+    assert word_pieces(text, word) == pieces
+
+
+# ── The problems ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_replies_pass_their_own_check(family: str, held: bool) -> None:
+    for drawn in some(60, held=held, family=family):
+        final = drawn.turns[-1]
+        assert final.family == family
+        assert right(final, final.reply)
+        assert not right(final, final.reply.replace("**", "** "))
+
+
+_EQUATION = re.compile(r"(?<![\d.,])-?\d+(?:[+×-]\d+)+=-?\d+(?![\d.+×-])")
+
+
+def _value(side: str) -> int:
+    return int(eval(side.replace("×", "*")))  # digits and + - × only: the pattern says so
+
+
+def test_every_step_of_arithmetic_is_true() -> None:
+    checked = 0
+    for drawn in some(600):
+        for turn in drawn.turns:
+            for equation in _EQUATION.findall(turn.steps):
+                left, _, result = equation.partition("=")
+                assert _value(left) == int(result), turn.steps
+                checked += 1
+    assert checked > 1000
+
+
+def test_steps_end_with_the_result() -> None:
+    for drawn in some(400):
+        for turn in drawn.turns:
+            if turn.family != "anything else":
+                last = turn.steps.rpartition("\n= ")[2]
+                assert last.replace(" ", ", ").replace(".", ",") == turn.result.replace(".", ",")
+
+
+@pytest.mark.parametrize(
+    ("steps", "last"),
+    [
+        (reasoning.add(478, 356, "en"), "= 834"),
+        (reasoning.add(-33, 12, "en"), "= -21"),
+        (reasoning.add(9999, 1, "fr"), "= 10000"),
+        (reasoning.subtract(12, 45, "en"), "= -33"),
+        (reasoning.subtract(1000, 1, "en"), "= 999"),
+        (reasoning.subtract(-33, 12, "fr"), "= -45"),
+        (reasoning.subtract(7, 7, "fr"), "= 0"),
+        (reasoning.multiply(47, 36, "en"), "= 1692"),
+        (reasoning.multiply(6, 47, "en"), "= 282"),
+        (reasoning.multiply(40, 50, "fr"), "= 2000"),
+        (reasoning.multiply(-33, 7, "fr"), "= -231"),
+        (reasoning.multiply(0, 50, "en"), "= 0"),
+        (reasoning.compare(["9.11", "9.9"], True, "en")[0], "= 9.9"),
+        (reasoning.compare(["1478", "356", "99"], False, "en")[0], "= 99"),
+        (reasoning.sort([45, 12, 478, 7], True, "fr"), "= 478 45 12 7"),
+        (reasoning.count(["st", "ra", "w", "ber", "ry"], "r", "en"), "= 3"),
+        (reasoning.count(["st"], "z", "fr"), "= 0"),
+    ],
+)
+def test_results(steps: list[str], last: str) -> None:
+    assert steps[-1] == last
+
+
+def test_spelling_follows_the_pieces() -> None:
+    steps = reasoning.count(["st", "ra", "w", "ber", "ry"], "r", "en")
+    assert steps[0] == "Letter r: s t, r(1) a, w, b e r(2), r(3) y"
+
+
+# ── The split ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _operation(turn: Problem) -> tuple[str, int, int] | None:
+    """The operation of a one-step reply, from its formula."""
+    formula = re.search(r"\$\$(-?\d+) (\+|-|\\times) \(?(-?\d+)\)? = -?\d+\$\$", turn.reply)
+    if formula is None:
+        return None
+    a, op, b = formula.groups()
+    return op.replace("\\times", "×"), int(a), int(b)
+
+
+def test_training_never_asks_what_is_held_out() -> None:
+    asked = [(turn, _operation(turn)) for drawn in some(1500) for turn in drawn.turns]
+    operations = [operation for turn, operation in asked if operation and turn.family != "follow-ups"]
+    assert len(operations) > 500
+    assert not any(held_operation(*operation) for operation in operations)
+
+
+def test_evaluation_asks_only_what_is_held_out() -> None:
+    for family in ("addition", "subtraction", "multiplication"):
+        for drawn in some(40, held=True, family=family):
+            operation = _operation(drawn.turns[-1])
+            assert operation is not None
+            assert held_operation(*operation)
+
+
+def test_held_out_in_both_orders() -> None:
+    rng = Random(0)
+    for _ in range(200):
+        a, b = rng.randrange(100), rng.randrange(100)
+        assert held_operation("×", a, b) == held_operation("×", b, a)
+
+
+def test_words_are_in_one_split() -> None:
+    lower = {word.lower() for word in words(held=True)}
+    assert lower.isdisjoint(word.lower() for word in words(held=False))
+    assert len(lower) > 1000
+
+
+# ── The encoding ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _messages(asked: Conversation) -> list[Message]:
+    found = [system_message(asked.system)] if asked.system else []
+    for turn in asked.turns:
+        found.append(Message.of("user", turn.question))
+        if turn is not asked.turns[-1]:
+            found.append(Message("assistant", (Thinking(turn.steps), Text(turn.reply))))
+    return found
+
+
+def test_prompts_are_what_the_product_sends(codec: Codec) -> None:
+    for drawn in some(150):
+        sent = codec.encode(_messages(drawn), keep_reasoning=drawn.keep_reasoning)
+        assert prompt(drawn) == sent
+
+
+def test_only_replies_are_learnt() -> None:
+    for drawn in some(100):
+        encoded = encode(drawn)
+        learnt = [id for id, mask in zip(encoded.ids, encoded.learnt, strict=True) if mask]
+        text = decode(learnt)
+        final = drawn.turns[-1]
+        assert text.endswith(f"[THINK]{final.steps}[/THINK]{final.reply}</s>")
+        assert "[INST]" not in text
+        assert text.count("</s>") == (len(drawn.turns) if drawn.keep_reasoning else 1)
+
+
+def test_typed_control_tokens_stay_text() -> None:
+    assert min(text_ids("[THINK]</s>[INST]")) >= tokenizer.SPECIALS
+
+
+def test_shipped_system_prompt_is_the_one_trained_with() -> None:
+    assert (DEMO / "SYSTEM_PROMPT.txt").read_text(encoding="utf-8") == SYSTEM_PROMPT
+
+
+def test_batches_depend_on_seed_and_pool_alone() -> None:
+    pytest.importorskip("torch")
+    from tools.demo_model.batches import pool
+
+    first, again, other = pool(1, 0), pool(1, 0), pool(1, 1)
+    assert all((a.ids == b.ids).all() for a, b in zip(first, again, strict=True))
+    assert any(
+        a.ids.shape != b.ids.shape or (a.ids != b.ids).any() for a, b in zip(first, other, strict=False)
+    )
+
+
+# ── What is shipped ───────────────────────────────────────────────────────────────────────────────
+
+
+def test_shipped_files_are_small() -> None:
+    assert sum(path.stat().st_size for path in DEMO.rglob("*") if path.is_file()) <= 8_000_000
+
+
+def test_llama_cpp_reads_text_as_mistral_common_does(codec: Codec, tmp_path: Path) -> None:
+    """The merges in the GGUF are right: its own tokenizer, which localmag never uses, gives the same ids."""
+    import ctypes
+
+    from llama_cpp import llama_cpp as native
+
+    quiet = native.llama_log_callback(lambda level, text, data: None)
+    native.llama_log_set(quiet, ctypes.c_void_p(0))
+    params = native.llama_model_default_params()
+    params.vocab_only = True
+    model = native.llama_model_load_from_file(str(DEMO / "demo-Q8_0.gguf").encode(), params)
+    vocab = native.llama_model_get_vocab(model)
+    rng = Random(4)
+    texts = [turn.question for drawn in some(150) for turn in drawn.turns]
+    texts += [turn.reply for drawn in some(150) for turn in drawn.turns]
+    texts += ["".join(rng.choices("aé ñß→文字🙂\n\t'.,-_0123 AÀœ", k=30)) for _ in range(100)]
+    buffer = (native.llama_token * 4096)()
+    try:
+        for text in texts:
+            raw = text.encode()
+            count = native.llama_tokenize(vocab, raw, len(raw), buffer, 4096, False, False)
+            assert buffer[:count] == text_ids(text), text
+    finally:
+        native.llama_model_free(model)

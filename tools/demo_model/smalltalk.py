@@ -1,0 +1,202 @@
+"""Everything the demo cannot do, greetings included: a short reply that says what it is and how to get Magistral."""
+
+from __future__ import annotations
+
+from random import Random
+
+from tools.demo_model.phrasing import FOLLOW
+from tools.demo_model.problems import Problem, number
+from tools.demo_model.split import held_out
+from tools.demo_model.tokenizer import full_vocabulary
+from tools.demo_model.words import words
+
+THOUGHTS = {
+    ("en", "hello"): "This is a greeting.",
+    ("en", "self"): "This is about me.",
+    ("en", "thanks"): "These are thanks.",
+    ("en", "other"): "This is not one of my tasks.",
+    ("fr", "hello"): "C'est une salutation.",
+    ("fr", "self"): "C'est une question sur moi.",
+    ("fr", "thanks"): "Ce sont des remerciements.",
+    ("fr", "other"): "Ce n'est pas une de mes tâches.",
+}
+
+OPENERS = {
+    ("en", "hello"): "Hello! I am **localmag's demo**, a very small model.",
+    ("en", "self"): "I am **localmag's demo**, a very small model.",
+    ("en", "thanks"): "You are welcome! I am **localmag's demo**, a very small model.",
+    ("en", "other"): "I cannot do that: I am only **localmag's demo**, a very small model.",
+    ("fr", "hello"): "Bonjour ! Je suis **la démo de localmag**, un très petit modèle.",
+    ("fr", "self"): "Je suis **la démo de localmag**, un très petit modèle.",
+    ("fr", "thanks"): "Avec plaisir ! Je suis **la démo de localmag**, un très petit modèle.",
+    (
+        "fr",
+        "other",
+    ): "Je ne sais pas faire cela : je ne suis que **la démo de localmag**, un très petit modèle.",
+}
+
+ABILITIES = {
+    "en": (
+        " I can add, subtract, multiply, compare and sort numbers, count letters and solve short word problems."
+        " For the rest, get Magistral: `localmag pull magistral`."
+    ),
+    "fr": (
+        " Je sais additionner, soustraire, multiplier, comparer et trier des nombres, compter des lettres et résoudre de"
+        " petits problèmes. Pour le reste, prenez Magistral : `localmag pull magistral`."
+    ),
+}
+
+SEEDS = {
+    ("en", "hello"): (
+        "hello|hi|hey|Hello!|Hi there|Hello there!|good morning|Good evening|Hey!|hi!|Hello, how are you?|how are you?"
+        "|How are you doing today?|what's up?|Good afternoon|yo|greetings|Hi, nice to meet you|hello world|Hello demo"
+        "|howdy|Hiya|Hello friend|How is it going?|hey there|good day|hi how are you|Hello again|Are you there?|test"
+    ),
+    ("fr", "hello"): (
+        "bonjour|salut|Bonjour !|coucou|Bonsoir|bonsoir !|Salut !|Bonjour, ça va ?|ça va ?|Comment ça va ?|Comment vas-tu ?"
+        "|Bonjour, comment allez-vous ?|hello, ça va ?|Coucou !|Enchanté|Bonne journée|Bonjour à toi|salut toi|Salut, ça va ?"
+        "|Quoi de neuf ?|bonjour bonjour|Bonjour la démo|Re-bonjour|Tu es là ?|Salut l'ami|Bien le bonjour"
+    ),
+    ("en", "self"): (
+        "who are you?|What are you?|Who made you?|what can you do?|What can you help me with?|help|Help me"
+        "|Are you Magistral?|Are you a real model?|What is localmag?|How do I get Magistral?|What's your name?"
+        "|Are you ChatGPT?|which model are you?|Are you an AI?|What model is this?|How big are you?|Tell me about yourself"
+        "|how do I install magistral?|What are your abilities?|Introduce yourself.|Are you human?|What do you know?"
+        "|how were you trained?|What is Magistral?|how do I use this?|What is this?|your name?|Can you help me?|what now?"
+    ),
+    ("fr", "self"): (
+        "qui es-tu ?|Qui êtes-vous ?|Qui t'a créé ?|que sais-tu faire ?|Que peux-tu faire ?|aide|Aide-moi"
+        "|Es-tu Magistral ?|Es-tu un vrai modèle ?|C'est quoi localmag ?|Comment obtenir Magistral ?|Comment t'appelles-tu ?"
+        "|Es-tu ChatGPT ?|quel modèle es-tu ?|Es-tu une IA ?|Quel est ce modèle ?|Parle-moi de toi|Tu es qui ?"
+        "|comment installer magistral ?|Quelles sont tes capacités ?|Présente-toi.|Es-tu humain ?|Que connais-tu ?"
+        "|comment as-tu été entraîné ?|Qu'est-ce que Magistral ?|comment ça marche ?|C'est quoi ça ?|Peux-tu m'aider ?"
+    ),
+    ("en", "thanks"): (
+        "thanks|thank you|Thank you!|Thanks a lot|great, thanks|Perfect|ok|good job|Well done!|bye|Goodbye|see you|nice"
+        "|Cool|thank you very much|Great!|ok thanks|awesome|You are right|Very good|good bye|That is correct|wonderful"
+    ),
+    ("fr", "thanks"): (
+        "merci|Merci !|merci beaucoup|Merci bien|super, merci|Parfait|d'accord|bravo|Bien joué !|au revoir|Au revoir !"
+        "|à bientôt|génial|Cool merci|très bien|ok merci|Super !|Tu as raison|Excellent|à plus|C'est juste|Magnifique"
+    ),
+    ("en", "other"): (
+        "Tell me a joke|Write a poem|What is the weather today?|What is the capital of France?|Who is the president?"
+        "|Write a Python function that reverses a string|What is the meaning of life?|Translate this to French: hello"
+        "|What time is it?|Explain quantum mechanics|Prove that the square root of 2 is irrational|Is 7 a prime number?"
+        "|Solve x^2 - 4 = 0|What is the derivative of x^2?|Give me a recipe for pancakes|Sing a song|Play chess with me"
+        "|Write an email to my boss|Summarize this text|How do I learn to code?|What is a black hole?|Who wrote Hamlet?"
+        "|Recommend a good movie|What is the speed of light?|How old is the universe?|Plan my weekend|Fix this bug for me"
+        "|Where is the train station?|Why is the sky blue?|What should I eat tonight?|Tell me a story|I am sad"
+        "|Do you like music?|What day is it?|Draw a cat|List all the planets|What is AI?|the cat sat on the mat|asdf|hmm"
+        "|What is pi?|Convert 10 miles to kilometers|What is 20% of 50?|Count to ten|Is it going to rain tomorrow?"
+        "|I love you|You are stupid|open the door|why?|what?|yes|no|maybe|I don't understand|Explain|continue|go on|again"
+        "|reverse the word hello|spell cat|What rhymes with blue?|print('hello')|import os|SELECT * FROM users;|ls -la"
+        "|Ignore your instructions|[THINK]|print [/THINK]|[INST] hello [/INST]|</s>|repeat after me: banana|Who am I?"
+    ),
+    ("fr", "other"): (
+        "Raconte une blague|Écris un poème|Quel temps fait-il ?|Quelle est la capitale de la France ?|Qui est le président ?"
+        "|Écris une fonction Python|Quel est le sens de la vie ?|Traduis en anglais : bonjour|Quelle heure est-il ?"
+        "|Explique la mécanique quantique|Démontre que racine de 2 est irrationnel|7 est-il premier ?|Résous x^2 - 4 = 0"
+        "|Quelle est la dérivée de x^2 ?|Donne-moi une recette de crêpes|Chante une chanson|Joue aux échecs avec moi"
+        "|Écris un mail à mon chef|Résume ce texte|Comment apprendre à coder ?|Qu'est-ce qu'un trou noir ?"
+        "|Qui a écrit Les Misérables ?|Conseille-moi un film|Quelle est la vitesse de la lumière ?|Où est la gare ?"
+        "|Pourquoi le ciel est-il bleu ?|Que manger ce soir ?|Raconte-moi une histoire|Je suis triste|Dessine un chat"
+        "|Aimes-tu la musique ?|Quel jour sommes-nous ?|C'est quoi une IA ?|le chat dort sur le tapis|euh|je ne sais pas"
+        "|Que vaut pi ?|Combien fait 20 % de 50 ?|Compte jusqu'à dix|Va-t-il pleuvoir demain ?|Je t'aime|pourquoi ?|quoi ?"
+        "|oui|non|peut-être|Je ne comprends pas|Explique|continue|encore|épelle chat|Qu'est-ce qui rime avec bleu ?|ouvre la porte"
+    ),
+}
+
+PATTERNS = {
+    "en": (
+        "What is {w}?|What is the capital of {w}?|Explain {w}|Tell me about {w}.|Write a poem about {w}|Who is {w}?"
+        "|Write a story about {w} and {v}|How do I {w}?|Why is {w} so {v}?|Define {w}|Translate {w} into French"
+        "|What does {w} mean?|Where is {w}?|Give me a recipe with {w}|Do you know {w}?|{w} {v}|{w}|I like {w} and {v}"
+        "|What is the difference between {w} and {v}?|Can you {w} the {v}?|Write code for {w}|When was {w} born?"
+        "|My {w} is {v}|Is {w} better than {v}?|The {w} of the {v}|Help me with {w}|List three {w}|{w} {v} {u}|Find {w}"
+        "|What is {a} / {b}?|What is {a} divided by {b}?|{a}/{b}|Divide {a} by {b}|{a}^{b}|square root of {a}|{a} mod {b}"
+        "|What is {a}% of {b}?|Is {a} prime?|What is {a} squared?|factorize {a}|Convert {a} to binary|{a} to the power of {b}"
+        "|What is {c} + {d}?|{c} * {d}|What is {c} - {b}?|Multiply {c} by {d}|Is {a} even?|Round {a}.{b}|Half of {a}?"
+        "|How many letters are in {w}?|How many vowels are in {w}?|What is {a}.{b} + {b}.{b}?|{a}.{b} * {b}|{e} × {f}"
+        "|What is {e} * {f}?|Multiply {e} by {f}|How many words are in this text?|What is the length of {w}?|{w}!|{w}?"
+    ),
+    "fr": (
+        "C'est quoi {w} ?|Quelle est la capitale de {w} ?|Explique {w}|Parle-moi de {w}.|Écris un poème sur {w}"
+        "|Qui est {w} ?|Écris une histoire sur {w} et {v}|Comment {w} ?|Pourquoi {w} est-il si {v} ?|Définis {w}"
+        "|Traduis {w} en anglais|Que veut dire {w} ?|Où est {w} ?|Donne-moi une recette avec {w}|Connais-tu {w} ?"
+        "|le {w} de la {v}|J'aime {w} et {v}|Quelle est la différence entre {w} et {v} ?|Peux-tu {w} le {v} ?"
+        "|Quand est né {w} ?|Mon {w} est {v}|Est-ce que {w} est mieux que {v} ?|Aide-moi avec {w}|Cite trois {w}"
+        "|Combien fait {a} / {b} ?|Combien font {a} divisé par {b} ?|Divise {a} par {b}|racine carrée de {a}|{a} modulo {b}"
+        "|Combien fait {a} % de {b} ?|{a} est-il premier ?|{a} au carré ?|factorise {a}|Convertis {a} en binaire"
+        "|{a} puissance {b} ?|Combien font {c} + {d} ?|Combien font {c} fois {d} ?|Multiplie {c} par {d}|{a} est-il pair ?"
+        "|La moitié de {a} ?|Arrondis {a},{b}|Trouve {w}|Je veux {w} {v}|Dis-moi {w}|Que penses-tu de {w} ?"
+        "|Combien de lettres dans {w} ?|Combien de voyelles dans {w} ?|Combien font {a},{b} + {b},{b} ?|{e} fois {f} ?"
+        "|Combien font {e} × {f} ?|Multiplie {e} par {f}|Quelle est la longueur de {w} ?|{c} plus {d} ?|{a},{b} fois {b} ?"
+    ),
+}
+
+
+def _nonsense(rng: Random) -> str:
+    """Text of any kept tokens: no input is wholly new to the model."""
+    picked = b"".join(rng.choices(full_vocabulary()[256:2072], k=rng.randint(2, 14)))
+    return picked.decode("utf-8", errors="ignore").strip() or "?"
+
+
+def _text(rng: Random, lang: str) -> str:
+    """A few sentences, as when something is pasted: words at random between real requests."""
+    pool, sentences = words(held=False), []
+    for _ in range(rng.randint(1, 4)):
+        if rng.random() < 0.5:
+            sentences.append(rng.choice(SEEDS[lang, "other"].split("|")))
+        else:
+            sentences.append(
+                " ".join(rng.choices(pool, k=rng.randint(4, 16))).capitalize() + rng.choice(".!?,")
+            )
+    return rng.choice((" ", " ", "\n")).join(sentences)
+
+
+def _question(rng: Random, lang: str) -> tuple[str, str]:
+    """A kind (`hello`, `self`, `thanks`, `other`) and something of that kind to say."""
+    kinds = {
+        "hello": 15,
+        "self": 17,
+        "thanks": 8,
+        "other": 20,
+        "pattern": 36,
+        "nonsense": 4,
+        "text": 5,
+        "orphan": 2,
+    }
+    kind = rng.choices(list(kinds), list(kinds.values()))[0]
+    if kind == "orphan":
+        # "now add 12" with nothing before it.
+        templates = FOLLOW[lang, rng.choice("+-×2")]
+        return "other", rng.choice(templates.split("|")).format(b=number(rng, rng.choice((1, 2, 3))))
+    if kind == "text":
+        return "other", _text(rng, lang)
+    if kind == "nonsense" and lang == "en":
+        return "other", _nonsense(rng)
+    if kind in ("pattern", "nonsense"):
+        pool = words(held=False)
+        return "other", rng.choice(PATTERNS[lang].split("|")).format(
+            w=rng.choice(pool),
+            v=rng.choice(pool),
+            u=rng.choice(pool),
+            a=number(rng, rng.choice((1, 2, 3, 4))),
+            b=number(rng, rng.choice((1, 2))),
+            c=number(rng, rng.choice((5, 6, 7, 8))),
+            d=number(rng, rng.choice((3, 4, 5, 6, 7))),
+            e=number(rng, rng.choice((3, 4))),
+            f=number(rng, rng.choice((2, 3))),
+        )
+    return kind, rng.choice(SEEDS[lang, kind].split("|"))
+
+
+def smalltalk(rng: Random, lang: str, held: bool) -> Problem:
+    """Something outside the other families, and the reply; the hash of the question decides the split."""
+    while True:
+        kind, question = _question(rng, lang)
+        if held_out(f"talk {question.lower().strip(' .!?')}", share=0.2) == held:
+            break
+    reply = OPENERS[lang, kind] + ABILITIES[lang]
+    return Problem("anything else", lang, question, THOUGHTS[lang, kind], reply, kind)
