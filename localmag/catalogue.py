@@ -1,36 +1,77 @@
-"""models.toml → Model and Build: what localmag knows by name, before anything is on disk."""
+"""models.toml → Model and Build: what localmag knows by name, before anything is on disk.
+
+A user's own `models.toml` in the config folder, in the same form, adds models and replaces those of the same
+name. Every field is explained here; what a model's card does not say is left out.
+"""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from localmag import paths
 from localmag.errors import NotFound, WrongUsage
 
 DEMO = "demo"
 NEWEST = "magistral"
 
-_T = TypeVar("_T", bound="Model | Build")
+_TOML: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
+
+_T = TypeVar("_T", bound="Model | Build | Shape")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A transformer's dimensions, as its params.json tells them: counts, and widths in numbers per token."""
+
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    ffn: int
+    vocabulary: int
+    tied: bool = False
+    """Whether the output layer is the embedding, and so is counted once."""
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights are, norms aside (under 0.01%)."""
+        attention = self.width * self.head_size * 2 * (self.heads + self.kv_heads)
+        mlp = 3 * self.width * self.ffn
+        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
+        return self.layers * (attention + mlp) + embeddings
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """One set of weights of a model. `gigabytes` is 10⁹ bytes to download, 0 where it ships with us."""
+    """One set of weights of a model. `gigabytes` is 10⁹ bytes to download, 0 where it ships with us.
+
+    `file` is a name in `repo`, or a pattern (`*Q6_K.gguf`) that one file must match; a file split into
+    `-00001-of-0000N` parts is meant as a whole. `confirmed` means that someone saw that very file there; the
+    hub's own listing decides in any case.
+    """
 
     backend: str
     quant: str
     file: str
     repo: str = ""
     gigabytes: float = 0.0
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. `context` and `advised` are tokens; `max_tokens` counts reasoning and answer together."""
+    """One model. `context` and `advised` are tokens; `max_tokens` counts reasoning and answer together.
+
+    `repo` holds tekken.json, and SYSTEM_PROMPT.txt where there is one. `think` is how reasoning is marked: by
+    control tokens, which localmag tells apart, or by plain text, which it shows as the answer's own.
+    """
 
     name: str
     title: str
@@ -42,6 +83,11 @@ class Model:
     top_p: float
     aliases: tuple[str, ...] = ()
     repo: str = ""
+    tokenizer: str = ""
+    think: Literal["tokens", "text"] = "tokens"
+    vision: bool = False
+    tools: bool = False
+    shape: Shape | None = None
     builds: tuple[Build, ...] = ()
 
     def called(self, build: Build) -> str:
@@ -59,16 +105,13 @@ class Model:
         raise NotFound(f"{self.title} has no build {quant!r} in the catalogue.", f"Choose one of: {there}.")
 
 
-@cache
 def models() -> tuple[Model, ...]:
-    """Every model of the catalogue, in the file's order. Raises WrongUsage if the file is malformed."""
-    path = _file()
-    with path.open("rb") as f:
-        try:
-            tables = tomllib.load(f)["model"]
-        except (tomllib.TOMLDecodeError, KeyError) as exc:
-            raise WrongUsage(f"{path} is not a catalogue of models ({exc}).", "Restore or mend it.") from exc
-    return tuple(_model(path, table) for table in tables)
+    """Every model: the catalogue's in its order, with the user's own in place of their namesakes, or after.
+
+    Raises WrongUsage if a file is malformed, or if two models share a name.
+    """
+    own = paths.config() / "models.toml"
+    return _merged(own, own.stat().st_mtime_ns if own.is_file() else 0)
 
 
 def find(name: str) -> tuple[Model, str | None]:
@@ -100,26 +143,69 @@ def is_name(name: str) -> bool:
     return True
 
 
-def _file() -> Path:
+@cache
+def _merged(own: Path, changed: int) -> tuple[Model, ...]:
+    """The models; `changed` is when the user's file was, so that what is remembered is never stale."""
+    shipped = _read(_shipped())
+    users = {model.name: model for model in _read(own)} if changed else {}
+    merged = tuple(users.pop(model.name, model) for model in shipped) + tuple(users.values())
+    seen: dict[str, Model] = {}
+    for model in merged:
+        for name in (model.name, *model.aliases):
+            if (other := seen.setdefault(name.lower(), model)) is not model:
+                raise WrongUsage(
+                    f"{own}: {model.name!r} and {other.name!r} are both named {name!r}.",
+                    "Give one of them another name.",
+                )
+    return merged
+
+
+def _shipped() -> Path:
     """The wheel carries models.toml inside the package; a source checkout has it one folder up."""
     here = Path(__file__).parent
     inside = here / "models.toml"
     return inside if inside.exists() else here.parent / "models.toml"
 
 
+def _read(path: Path) -> tuple[Model, ...]:
+    try:
+        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig")).get("model", [])
+        if not isinstance(tables, list):
+            raise ValueError("write [[model]], not [model]")
+    except ValueError as exc:  # of TOML and of UTF-8, too
+        raise WrongUsage(f"{path} is not a catalogue of models ({exc}).", "Restore or mend it.") from exc
+    except OSError as exc:
+        raise WrongUsage(f"{path} cannot be read ({exc.strerror}).", "Check its permissions.") from exc
+    return tuple(_model(path, table) for table in tables)
+
+
 def _model(path: Path, table: dict[str, Any]) -> Model:
-    builds = tuple(_make(Build, path, b) for b in table.pop("build", []))
-    aliases = tuple(table.pop("aliases", []))
+    told = dict(table)
+    builds = tuple(_make(Build, path, b) for b in told.pop("build", []))
     if not builds:
-        raise WrongUsage(f"{path}: model {table.get('name')!r} has no build.", "Add a [[model.build]] to it.")
-    return _make(Model, path, {**table, "aliases": aliases, "builds": builds})
+        raise WrongUsage(f"{path}: model {told.get('name')!r} has no build.", "Add a [[model.build]] to it.")
+    if "shape" in told:
+        told["shape"] = _make(Shape, path, told["shape"])
+    return _make(Model, path, told | {"aliases": tuple(told.get("aliases", [])), "builds": builds})
 
 
 def _make(kind: type[_T], path: Path, table: dict[str, Any]) -> _T:
     known = {f.name for f in fields(kind)}
     if unknown := table.keys() - known:
         raise WrongUsage(f"{path}: unknown key {min(unknown)!r}.", f"Keys are: {', '.join(sorted(known))}.")
+    for key, value in _mistyped(kind, table):
+        raise WrongUsage(f"{path}: {key} cannot be {value!r}.", f"Write it as in {_shipped()}.")
     try:
         return kind(**table)
     except TypeError as exc:
         raise WrongUsage(f"{path}: {exc}.", "Add what is missing.") from exc
+
+
+def _mistyped(kind: type[_T], table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Values that their field cannot hold; a whole number will do for a float."""
+    wanted = get_type_hints(kind)
+    for key, value in table.items():
+        choices = get_args(wanted[key]) if get_origin(wanted[key]) is Literal else ()
+        allowed = _TOML.get(wanted[key])
+        if (choices and value not in choices) or (allowed and type(value) not in allowed):
+            yield key, value

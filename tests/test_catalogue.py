@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from localmag import catalogue
-from localmag.errors import NotFound
+from localmag import catalogue, paths
+from localmag.catalogue import Model
+from localmag.errors import NotFound, WrongUsage
+
+BITS = {"IQ4_XS": 4.35, "Q4_K_M": 4.87, "Q5_K_M": 5.70, "Q6_K": 6.57, "Q8_0": 8.52, "BF16": 16.0}
+"""Of each weight, on average, in llama.cpp's own mixes."""
+
+OWN = """
+[[model]]
+name = "my-finetune"
+title = "My fine-tune"
+aliases = ["mine"]
+repo = "me/base"
+licence = "MIT"
+context = 32768
+advised = 32768
+max_tokens = 8192
+temperature = 0.5
+top_p = 1
+
+[[model.build]]
+backend = "llama.cpp"
+quant = "Q4_K_M"
+repo = "me/weights"
+file = "*Q4_K_M.gguf"
+"""
 
 
 @pytest.mark.parametrize(
@@ -50,3 +76,74 @@ def test_every_model_has_card_numbers_that_make_sense() -> None:
         assert 0 < model.max_tokens <= model.context
         assert 0 <= model.temperature <= 1
         assert 0 < model.top_p <= 1
+
+
+def shaped() -> list[Model]:
+    return [m for m in catalogue.models() if m.shape]
+
+
+def test_the_sizes_told_are_those_of_the_shapes() -> None:
+    assert len(shaped()) == 6
+    for model in shaped():
+        assert model.shape
+        for build in model.builds:
+            expected = model.shape.parameters * BITS[build.quant] / 8e9
+            assert build.gigabytes == pytest.approx(expected, rel=0.03), (model.name, build.quant)
+
+
+def test_magistral_small_has_the_parameters_it_is_sold_with() -> None:
+    model, _ = catalogue.find("magistral")
+    assert model.shape
+    assert round(model.shape.parameters / 1e9) == 24
+
+
+# ── A user's own models ───────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def own() -> Path:
+    file = paths.config() / "models.toml"
+    file.write_text(OWN, encoding="utf-8")
+    return file
+
+
+def test_a_user_adds_models_in_the_same_form(own: Path) -> None:
+    model, quant = catalogue.find("mine:Q4_K_M")
+    assert (model.name, quant, model.top_p) == ("my-finetune", "Q4_K_M", 1)
+    assert catalogue.find("magistral")[0].name == "magistral-small-1.2"
+
+
+def test_a_namesake_takes_the_place_of_the_shipped_one(own: Path) -> None:
+    own.write_text(OWN.replace("my-finetune", "magistral-small-1.2").replace("mine", "magistral"))
+    model, _ = catalogue.find("magistral")
+    assert model.title == "My fine-tune"
+    with pytest.raises(NotFound):
+        catalogue.find("magistral:1.2")
+
+
+def test_a_change_is_seen(own: Path) -> None:
+    assert catalogue.is_name("mine")
+    own.unlink()
+    assert not catalogue.is_name("mine")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("[[model]]", "[[model", "not a catalogue"),
+        ("[[model]]", "[model]", "not a catalogue"),
+        ('licence = "MIT"', "", "licence"),
+        ("context = 32768", 'context = "32k"', "context"),
+        ("context = 32768", "context = true", "context"),
+        ("top_p = 1", "top_p = 1\nthink = 'loud'", "think"),
+        ("top_p = 1", "top_p = 1\nshape = {layers = 3}", "width"),
+        ("quant", "quantum", "quantum"),
+        ('aliases = ["mine"]', 'aliases = ["magistral"]', "magistral"),
+        ("[[model.build]]", "[other]", "no build"),
+    ],
+)
+def test_a_slip_is_named_with_its_file(own: Path, before: str, after: str, said: str) -> None:
+    own.write_text(OWN.replace(before, after))
+    with pytest.raises(WrongUsage, match=said) as caught:
+        catalogue.models()
+    assert str(own) in caught.value.what

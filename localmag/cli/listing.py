@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue
-from localmag.catalogue import Build, Model
+from localmag.catalogue import Build, Model, Shape
 from localmag.cli.output import confirm, say, warn
 from localmag.cli.pull import size
 from localmag.store.inventory import Here, here
@@ -102,16 +102,32 @@ def _entry(one: Here) -> dict[str, object]:
 
 
 def _card(model: Model) -> list[str]:
+    facts = {
+        "licence": model.licence,
+        "context": f"{model.context:,} tokens; {model.advised:,} advised",
+        "replies": f"up to {model.max_tokens:,} tokens, reasoning and answer together",
+        "sampling": f"temperature {model.temperature}, top_p {model.top_p}",
+        "reasoning": _reasoning(model),
+        "abilities": ", ".join(name for name in ("vision", "tools") if getattr(model, name)),
+        "shape": _shape(model.shape) if model.shape else "",
+        "tokenizer": " ".join(filter(None, ("Tekken", model.tokenizer, model.repo and f"from {model.repo}"))),
+    }
     names = ", ".join((model.name, *model.aliases))
-    return [
-        f"{model.title} ({names})",
-        f"  licence    {model.licence}",
-        f"  context    {model.context:,} tokens; {model.advised:,} advised",
-        f"  replies    up to {model.max_tokens:,} tokens",
-        f"  sampling   temperature {model.temperature}, top_p {model.top_p}",
-        *([f"  tokenizer  from {model.repo}"] if model.repo else []),
-        "builds",
-    ]
+    told = [f"  {key:<9}  {fact}" for key, fact in facts.items() if fact]
+    return [f"{model.title} ({names})", *told, "builds"]
+
+
+def _reasoning(model: Model) -> str:
+    if model.think == "text":
+        return "marked by plain text: localmag cannot tell it from the answer"
+    return "marked by control tokens: shown beside the answer"
+
+
+def _shape(shape: Shape) -> str:
+    return (
+        f"{shape.parameters / 1e9:.1f} billion parameters: {shape.layers} layers, width {shape.width}, "
+        f"{shape.heads} heads ({shape.kv_heads} KV) of {shape.head_size}"
+    )
 
 
 def _expected(build: Build) -> str:
@@ -119,4 +135,6 @@ def _expected(build: Build) -> str:
 
 
 def _place(build: Build, one: Here | None) -> str:
-    return f"{_state(one)} ({one.path})" if one else f"from {build.repo}"
+    if one:
+        return f"{_state(one)} ({one.path})"
+    return f"from {build.repo}" + ("" if build.confirmed else ", its name unconfirmed")
