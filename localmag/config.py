@@ -38,7 +38,7 @@ class Config:
     temperature: float | None = None
     """0 (greedy) to 5; None: as the model's card says."""
     top_p: float | None = None
-    """Above 0, at most 1; None: as the model's card says."""
+    """0 to 1; None: as the model's card says."""
     max_tokens: int | None = None
     """Ids of one reply, reasoning and answer together; None: as the model's card says."""
     keep_reasoning: bool = False
@@ -56,7 +56,7 @@ class Config:
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "context": (lambda n: n >= 0, "0 or more"),
     "temperature": (lambda t: 0 <= t <= 5, "between 0 and 5"),
-    "top_p": (lambda p: 0 < p <= 1, "above 0 and at most 1"),
+    "top_p": (lambda p: 0 <= p <= 1, "between 0 and 1"),
     "max_tokens": (lambda n: n >= 1, "1 or more"),
     "threads": (lambda n: n >= 0, "0 or more"),
     "gpu_layers": (lambda n: n >= -1, "-1 or more"),
