@@ -11,7 +11,7 @@ from localmag.tui.blocks import Block, Blocks
 LINES = st.lists(
     st.sampled_from(  # a list literal would take thirty lines
         r"|text|more *text*|# head|- item|  more|1. one|2. two|```|```py|    ```|~~~|$$|\[|\]|$$x$$|\[y\]"
-        r"|> quote|--- | --|---|  - nested|10) ten".split("|")  # noqa: SIM905
+        r"|> quote|--- | --|---|  - nested|10) ten".split("|")
     ),
     max_size=14,
 )

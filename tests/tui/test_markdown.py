@@ -78,7 +78,7 @@ def test_a_table_is_aligned() -> None:
     assert rows[2].index("22") + 1 == rows[3].index("4")
 
 
-VISIBLE = r"a * ** _ ` ``` - 1. > # | |- --- [ ]( ) ![ $ $$ \ \( \) \[ \] < > ~~ 日本 👍 &amp; ==".split()  # noqa: SIM905
+VISIBLE = r"a * ** _ ` ``` - 1. > # | |- --- [ ]( ) ![ $ $$ \ \( \) \[ \] < > ~~ 日本 👍 &amp; ==".split()
 MARKS = st.lists(st.sampled_from([*VISIBLE, "\n", "\n\n", " ", "    ", "- ", "1. ", "# ", "\t"]), max_size=25)
 
 

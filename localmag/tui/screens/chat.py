@@ -49,7 +49,7 @@ class ChatScreen(Screen[None]):
     AUTO_FOCUS = "Composer"
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop the reply", priority=True),
+        Binding("escape", "stop", "Stop the reply"),
         Binding("ctrl+t", "toggle_reasoning", "Show or hide the reasoning", priority=True),
         Binding("alt+up,ctrl+up", "step(-1)", "Earlier reply", priority=True),
         Binding("alt+down,ctrl+down", "step(1)", "Later reply", priority=True),
@@ -287,6 +287,7 @@ class ChatScreen(Screen[None]):
         self.reasoning_open = self.has_class("-collapsed")
         self.draw()
 
+    @on(Composer.StopWanted)
     def action_stop(self) -> None:
         if self.current is not None:
             self.turns.stop()

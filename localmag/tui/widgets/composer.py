@@ -27,6 +27,9 @@ class Composer(TextArea):
             super().__init__()
             self.text = text
 
+    class StopWanted(Message):
+        """Esc. A message and no binding, so that it cannot overtake the Enter before it."""
+
     class HelpWanted(Message):
         """`?` was typed where nothing is written."""
 
@@ -60,6 +63,9 @@ class Composer(TextArea):
         if event.key == "enter":
             self._take(event)
             self._submit()
+        elif event.key == "escape":
+            self._take(event)
+            self.post_message(self.StopWanted())
         elif event.key in NEW_LINE:
             self._take(event)
             self._replace_via_keyboard("\n", *self.selection)

@@ -1,0 +1,81 @@
+"""`localmag chat demo` as a user meets it: the real program, the real model, a real terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal"),
+]
+
+ESC, ENTER, CTRL_J, CTRL_Q = "\x1b", "\r", "\n", "\x11"
+
+SHORT = ("--max-tokens", "40")  # whatever the model makes of it
+
+
+def children(pid: int) -> list[int]:
+    """Processes whose parent is `pid` (Linux; elsewhere nothing is known)."""
+    found = []
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():  # noqa: PTH112, PTH208
+        try:
+            with open(f"/proc/{name}/stat") as file:  # noqa: PTH123
+                stat = file.read().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if name.isdigit() and int(stat[1]) == pid:
+            found.append(int(name))
+    return found
+
+
+def test_a_chat_from_the_first_paint_to_the_next_day() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", *SHORT]) as it:
+        it.until("Ask anything. Enter sends", "● ready", "Reasoning")
+        it.type(f"What is 478{CTRL_J}+ 356?")
+        it.until("│ What is 478", "│ + 356?")
+        it.type(ENTER)
+        it.until("▌ What is 478", "▌ + 356?", "● done")
+        engines = children(it.process.pid)
+        it.resize(80, 24)
+        it.until("Ctrl+T opens it")
+        it.type(CTRL_Q)
+        assert it.end() == 0
+        answered = it.raw
+    deadline = time.monotonic() + 20
+    while any(os.path.exists(f"/proc/{pid}") for pid in engines):  # noqa: PTH110
+        assert time.monotonic() < deadline, "the engine outlived the program"
+        time.sleep(0.05)
+    assert b"\x1b[?1049l" in answered  # the user's own screen is back
+
+    with Terminal(["chat", "--continue"]) as it:
+        it.until("▌ What is 478", "▌ + 356?")
+        it.type(CTRL_Q)
+        assert it.end() == 0
+
+
+def test_esc_stops_the_real_engine_and_the_chat_goes_on() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", "--max-tokens", "400"]) as it:
+        it.until("● ready")
+        it.type(f"Count the letters of this very long text. {'lorem ipsum ' * 20}{ENTER}{ESC}")
+        it.until("Stopped. What had arrived is kept.", "● stopped")
+        it.type(f"What is 1 + 2?{ENTER}")
+        it.until("▌ What is 1 + 2?", "first token")
+
+
+def test_nothing_of_the_engine_reaches_the_terminal() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", *SHORT]) as it:
+        it.until("● ready")
+        it.type(f"What is 2 + 2?{ENTER}")
+        it.until("● done")
+        for word in (b"llama_", b"ggml", b"load_tensors", b"Traceback"):
+            assert word not in it.raw
