@@ -112,7 +112,7 @@ def test_every_step_of_arithmetic_is_true() -> None:
 def test_steps_end_with_the_result() -> None:
     for drawn in some(400):
         for turn in drawn.turns:
-            if turn.family != "anything else":
+            if turn.family not in ("anything else", "spelling"):
                 last = turn.steps.rpartition("\n= ")[2]
                 assert last.replace(" ", ", ").replace(".", ",") == turn.result.replace(".", ",")
 
@@ -146,6 +146,13 @@ def test_results(steps: list[str], last: str) -> None:
 def test_spelling_follows_the_pieces() -> None:
     steps = reasoning.count(["st", "ra", "w", "ber", "ry"], "r", "en")
     assert steps[0] == "Letter r: s t, r(1) a, w, b e r(2), r(3) y"
+
+
+def test_spelling_drills_spell() -> None:
+    for drawn in some(60, family="spelling"):
+        turn = drawn.turns[-1]
+        for line in turn.steps.split("\n"):
+            assert line.replace(",", "").replace(" ", "") in turn.question.lower()
 
 
 # ── The split ─────────────────────────────────────────────────────────────────────────────────────

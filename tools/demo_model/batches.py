@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tools.demo_model import tokenizer
-from tools.demo_model.conversations import FAMILIES, conversation
+from tools.demo_model.conversations import TRAINED, conversation
 from tools.demo_model.encoding import Encoded, encode
 
 LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
@@ -21,6 +21,9 @@ LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
 
 BATCH_TOKENS = 3072
 """Size of one batch, padding included."""
+
+EMPHASIS = {"counting": 3.0}
+"""How much more than another's a token of a family counts: counting has few tokens per conversation."""
 
 POOL = 1280
 """Conversations drawn and sorted together."""
@@ -30,13 +33,14 @@ POOL = 1280
 class Batch:
     """`ids` is rows × length; `targets[i]` is the id to be written after the flat position `positions[i]`.
 
-    `families[i]` is that position's family as an index into FAMILIES, for the losses in the log.
+    `families[i]` is that position's family as an index into TRAINED; `weights[i]` is how much it counts.
     """
 
     ids: Tensor
     positions: Tensor
     targets: Tensor
     families: Tensor
+    weights: Tensor
 
 
 def _batch(rows: list[Encoded], length: int) -> Batch:
@@ -44,13 +48,15 @@ def _batch(rows: list[Encoded], length: int) -> Batch:
     positions, targets, families = [], [], []
     for row, encoded in enumerate(rows):
         ids[row, : len(encoded.ids)] = torch.tensor(encoded.ids)
-        family = FAMILIES.index(encoded.family)
+        family = TRAINED.index(encoded.family)
         for i, learnt in enumerate(encoded.learnt):
             if learnt:
                 positions.append(row * length + i - 1)
                 targets.append(encoded.ids[i])
                 families.append(family)
-    return Batch(ids, torch.tensor(positions), torch.tensor(targets), torch.tensor(families))
+    weights = [EMPHASIS.get(TRAINED[family], 1.0) for family in families]
+    found = (torch.tensor(values) for values in (positions, targets, families, weights))
+    return Batch(ids, *found)
 
 
 def pool(seed: int, index: int) -> list[Batch]:

@@ -133,6 +133,11 @@ COUNT = {
     ),
 }
 
+SPELL = {
+    "en": "Spell {w}|Spell: {w}|How do you spell {w}?|Spell the word {w}.|Can you spell {w}?|What are the letters of {w}?",
+    "fr": "Épelle {w}|Épelle : {w}|Comment épelle-t-on {w} ?|Épelle le mot {w}.|Peux-tu épeler {w} ?|Quelles sont les lettres de {w} ?",
+}
+
 FOLLOW = {
     ("en", "+"): (
         "now add {b}|Now add {b}.|and plus {b}?|plus {b}?|add {b}|Add {b} to it.|Add {b} to that|and add {b}?|+ {b}"

@@ -202,6 +202,27 @@ def counting_problem(question: str, word: str, letter: str, lang: str) -> Proble
     return Problem("counting", lang, question, steps, reply, str(found), ("count", word, letter.lower()))
 
 
+def spelling(rng: Random, lang: str, held: bool) -> Problem:
+    """One word letter by letter, or several: the densest way to learn what letters a token has."""
+    count = rng.choice((1, 4, 8, 12))
+    asked = [random_word(rng, held) for _ in range(count)]
+    shown = rng.choice((", ", " ", "; ", "\n")).join(asked)
+    if count == 1:
+        shown = rng.choice(("{}", '"{}"', "'{}'", "«{}»")).format(shown)
+    question = pick(rng, phrasing.SPELL[lang]).format(w=shown)
+    # Cut from left to right: the same word may occur twice.
+    lines, place = [], 0
+    for word in asked:
+        start = question.index(word, place)
+        place = start + len(word)
+        lines.append(" " + reasoning.spell(word_pieces(question[:place], word)))
+    if count == 1:
+        reply = {"en": "Spelled out: ", "fr": "Lettre par lettre : "}[lang] + " ".join(asked[0].lower())
+    else:
+        reply = {"en": "These are the letters.", "fr": "Voici les lettres."}[lang]
+    return Problem("spelling", lang, question, "\n".join(lines), reply, "")
+
+
 def random_letter(rng: Random, word: str) -> str:
     """Mostly a letter of the word, and rather one that occurs twice; none that also occurs with an accent."""
     accented = {unicodedata.normalize("NFD", c)[0] for c in word.lower() if not c.isascii()}

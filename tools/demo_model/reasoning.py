@@ -146,6 +146,11 @@ def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
 
 
+def spell(pieces: list[str]) -> str:
+    """A word letter by letter, a comma after each of its tokens."""
+    return ", ".join(" ".join(piece.lower()) for piece in pieces)
+
+
 def count(pieces: list[str], letter: str, lang: str) -> list[str]:
     """Steps that spell a word piece by piece, numbering the letter that is looked for.
 

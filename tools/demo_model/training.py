@@ -14,7 +14,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from tools.demo_model.batches import Batch, batches, reply_ids
-from tools.demo_model.conversations import FAMILIES
+from tools.demo_model.conversations import TRAINED
 from tools.demo_model.model import Model
 from tools.demo_model.muon import Muon
 from tools.demo_model.shape import Shape
@@ -32,10 +32,10 @@ class Recipe:
     """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0."""
 
     seed: int = 1
-    steps: int = 5600
+    steps: int = 4600
     workers: int = 2
     warmup: int = 100
-    decay_from: int = 2400
+    decay_from: int = 1800
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     checkpoint_seconds: float = 120.0
@@ -146,7 +146,8 @@ def _work(rank: int, recipe: Recipe, shape: Shape, checkpoint: Path, meeting: st
         mine = taken[rank]
         with torch.autocast("cpu", torch.bfloat16):
             each = model.loss(model.trunk(mine.ids), mine.positions, mine.targets)
-        (each.sum() / sum(len(batch.targets) for batch in taken)).backward()
+        total = sum(batch.weights.sum().item() for batch in taken)
+        ((each * mine.weights).sum() / total).backward()
         _share_gradients(state.parameters)
         rate = recipe.rate(state.step)
         for group in state.adam.param_groups:
@@ -162,7 +163,7 @@ def _work(rank: int, recipe: Recipe, shape: Shape, checkpoint: Path, meeting: st
             losses[family][0] += here.sum().item()
             losses[family][1] += len(here)
         if rank == 0 and state.step % 100 == 0:
-            shown = "  ".join(f"{FAMILIES[f][:6]} {s / n:.4f}" for f, (s, n) in sorted(losses.items()))
+            shown = "  ".join(f"{TRAINED[f][:6]} {s / n:.4f}" for f, (s, n) in sorted(losses.items()))
             line = f"{state.step:5}  {state.seconds:6.0f} s  {state.tokens / 1e6:6.1f} M  {shown}"
             print(line, file=sys.stderr, flush=True)
             losses.clear()
