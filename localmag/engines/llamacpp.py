@@ -11,8 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp.llama_cpp as native
@@ -25,7 +24,6 @@ from localmag.engines.nativelog import NativeLog
 from localmag.engines.prefix import reusable
 from localmag.engines.sampler import Sampler
 from localmag.errors import BadFile, DoesNotFit, LocalmagError, RunFailed
-from localmag.prompt import Codec
 from localmag.types import Cancel, Prefill, Sampling
 
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
 _KV_TYPES = {"f16": native.GGML_TYPE_F16, "q8_0": native.GGML_TYPE_Q8_0, "q4_0": native.GGML_TYPE_Q4_0}
 _BATCH = 2048  # most ids in one llama_decode; llama.cpp's own default
 _LEAST_CHUNK = 32  # fewer ids at once would read the weights too often for too little
-_POLL_S = 0.02  # how often `cancel` is looked at while native code runs
-
-_FILLER = b"<SPECIAL>"  # stands for a control token without a use
 _ABORTED = 2  # llama_decode's answer when the abort callback said so
 
 
@@ -61,12 +56,15 @@ class LlamaCpp:
         self._batch = native.llama_batch(token=pointer)  # null positions: llama.cpp counts on by itself
         self._logits_at = 0
         self._logits = np.empty(0, np.float32)
-        self._abort = _AbortFlag()
+        self._cancel: Cancel = threading.Event()
+        # Asked before every node of the graph, some hundred times per id; under 1% of a real model's time.
+        self._aborts = native.ggml_abort_callback(lambda _: self._cancel.is_set())
         gguf.require_tekken(spec.weights, gguf.read(spec.weights))
         self._log = NativeLog.to(spec.log)
         try:
             self._load_model(on_load)
             self._make_context()
+            self._log.forget()
         except BaseException:
             self.close()
             raise
@@ -91,8 +89,7 @@ class LlamaCpp:
             raise stopped[0]
         if not self._model:
             raise self._load_error()
-        vocab = native.llama_model_get_vocab(self._model)
-        self._vocabulary = native.llama_vocab_n_tokens(vocab)
+        self._ids_known = native.llama_vocab_n_tokens(native.llama_model_get_vocab(self._model))
 
     def _make_context(self) -> None:
         params = native.llama_context_default_params()
@@ -105,8 +102,7 @@ class LlamaCpp:
             params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_AUTO
         else:  # a quantized V cache works with flash attention only
             params.flash_attn_type = native.LLAMA_FLASH_ATTN_TYPE_ENABLED
-        params.abort_callback = self._abort.callback
-        params.abort_callback_data = self._abort.data
+        params.abort_callback = self._aborts
         self._ctx = native.llama_init_from_model(self._model, params)
         if not self._ctx:
             raise self._load_error()
@@ -135,29 +131,11 @@ class LlamaCpp:
             f"llama.cpp cannot load {name} ({self._log.reason()}).", "Fetch it again, or verify it."
         )
 
-    def require_vocabulary(self, codec: Codec) -> None:
-        """Raises BadFile unless every id means the same bytes to llama.cpp as to the tokenizer.
-
-        Control tokens must agree in name where the tokenizer names them; fillers may be called anything.
-        """
+    def vocabulary(self) -> list[bytes]:
+        """Every id's text as the file spells it: GPT-2's letters for bytes, control tokens by name."""
         vocab = native.llama_model_get_vocab(self._model)
         text_of = native.llama_vocab_get_text
-        theirs = [text_of(vocab, id) for id in range(self._vocabulary)]
-        ours = [_FILLER if name.startswith("<SPECIAL_") else name.encode() for name in codec.control.names]
-        ours += [_spelled(piece) for piece in codec.pieces[len(ours) :]]
-        if len(theirs) != len(ours):
-            differs = f"{len(theirs):,} ids in the one, {len(ours):,} in the other"
-        else:
-            pairs = enumerate(zip(theirs, ours, strict=True))
-            wrong = next((i for i, (a, b) in pairs if a != b and b is not _FILLER), None)
-            if wrong is None:
-                return
-            a, b = (side[wrong].decode("utf-8", "replace") for side in (theirs, ours))
-            differs = f"id {wrong} is {a!r} in the one, {b!r} in the other"
-        raise BadFile(
-            f"{self._spec.weights.name} was not made for {self._spec.tokenizer.name}: {differs}.",
-            "Use the tekken.json of the model that this file was made from.",
-        )
+        return [text_of(vocab, id) for id in range(self._ids_known)]
 
     # ── Generating ────────────────────────────────────────────────────────────────────────────────
 
@@ -166,22 +144,22 @@ class LlamaCpp:
         if self._ctx is None:
             raise RunFailed("The model is closed.", "Load it again.")
         self._keep(reusable(self._held, ids, self.context))
-        with self._abort.when(cancel):
+        self._cancel = cancel
+        yield Prefill(len(self._held), len(ids))
+        while len(self._held) < len(ids):
+            if cancel.is_set() or not self._read_chunk(ids):
+                return
             yield Prefill(len(self._held), len(ids))
-            while len(self._held) < len(ids):
-                if cancel.is_set() or not self._read_chunk(ids):
-                    return
-                yield Prefill(len(self._held), len(ids))
-            draw = Sampler(sampling)
-            for _ in range(self.context - len(ids)):
-                if cancel.is_set():
-                    return
-                id = draw(self._last_logits())
-                yield id
-                self._ids[0] = id
-                if not self._decode(1):
-                    return
-                self._held.append(id)
+        draw = Sampler(sampling)
+        for _ in range(self.context - len(ids)):
+            if cancel.is_set():
+                return
+            id = draw(self._last_logits())
+            yield id
+            self._ids[0] = id
+            if not self._decode(1):
+                return
+            self._held.append(id)
 
     def _keep(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
@@ -224,7 +202,7 @@ class LlamaCpp:
         pointer = native.llama_get_logits_ith(self._ctx, -1)
         at = ctypes.addressof(pointer.contents)
         if at != self._logits_at:
-            self._logits = np.frombuffer((ctypes.c_float * self._vocabulary).from_address(at), np.float32)
+            self._logits = np.frombuffer((ctypes.c_float * self._ids_known).from_address(at), np.float32)
             self._logits_at = at
         return self._logits
 
@@ -237,53 +215,3 @@ class LlamaCpp:
         self._ctx = self._model = None
         self._held.clear()
         self._logits_at, self._logits = 0, np.empty(0, np.float32)
-
-
-def _byte_letters() -> dict[int, int]:
-    """GPT-2's printable letter for each byte: how GGUF spells the pieces of a byte-level vocabulary."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return {byte: byte if byte in printable else next(others) for byte in range(256)}
-
-
-_LETTERS = _byte_letters()
-
-
-def _spelled(piece: bytes) -> bytes:
-    return piece.decode("latin-1").translate(_LETTERS).encode()
-
-
-class _AbortFlag:
-    """A flag that native threads read without Python: llama.cpp asks it thousands of times per second.
-
-    The callback's type is `bool (*)(void *)`. Given a string of one or no character, the C library's
-    strlen() is such a function: false while the first byte is 0. A Python callback here would take the GIL
-    at every node of the graph, which costs a small model a third of its speed.
-    """
-
-    def __init__(self) -> None:
-        self._flag = ctypes.create_string_buffer(2)
-        library = ctypes.CDLL("msvcrt" if sys.platform == "win32" else None)
-        self.callback = ctypes.cast(library.strlen, native.ggml_abort_callback)
-        self.data = ctypes.addressof(self._flag)
-
-    @contextmanager
-    def when(self, cancel: Cancel) -> Iterator[None]:
-        """Abort native work within `_POLL_S` of `cancel` being set, while the block runs."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(_POLL_S):
-                if cancel.is_set():
-                    self._flag.value = b"1"
-                    return
-
-        self._flag.value = b""
-        watcher = threading.Thread(target=watch, name="cancel-watch", daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
-            self._flag.value = b""

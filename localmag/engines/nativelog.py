@@ -53,8 +53,12 @@ class NativeLog:
             with suppress(OSError, ValueError):  # a full disk, a file just closed: no reason to stop
                 self._file.write(line)
 
+    def forget(self) -> None:
+        """Start anew: errors survived are not the cause of later ones."""
+        self._errors.clear()
+
     def errors(self) -> tuple[str, ...]:
-        """Error lines since the log was opened, oldest first."""
+        """Error lines since it was opened or asked to forget, oldest first."""
         return tuple(self._errors)
 
     def reason(self) -> str:

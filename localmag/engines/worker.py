@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from localmag.engines import EngineSpec, TokenModel
 from localmag.engines.local import LocalEngine
+from localmag.engines.vocabulary import require_same
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
 from localmag.errors import LocalmagError, RunFailed, WrongUsage
 from localmag.prompt import Codec
@@ -114,7 +115,7 @@ def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Futur
             from localmag.engines.llamacpp import LlamaCpp
 
             model = LlamaCpp(spec, on_load)
-            model.require_vocabulary(codec.result())
+            require_same(model.vocabulary(), codec.result(), spec)
             return model
         case "scripted":
             from localmag.engines.scripted import Scripted

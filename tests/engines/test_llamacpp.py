@@ -19,6 +19,7 @@ import pytest
 
 from localmag.engines import EngineSpec
 from localmag.engines.llamacpp import LlamaCpp, native
+from localmag.engines.vocabulary import require_same
 from localmag.errors import BadFile, LocalmagError, NotFound, RunFailed
 from localmag.prompt import Codec
 from localmag.types import Prefill, Sampling
@@ -83,7 +84,7 @@ def test_greedy_is_what_a_bare_decode_loop_gives(model: LlamaCpp, bare: Bare) ->
 
 
 def test_first_ids_are_distributed_as_the_models_own_logits_say(model: LlamaCpp) -> None:
-    count = 3_000
+    count = 1_000
     for _ in range(2):  # the second time as all times after it: with the prompt in the cache
         ids_of(model, PROMPT, 1)
     expected = nucleus(model._last_logits().copy(), 0.7, 0.95) * count
@@ -91,7 +92,7 @@ def test_first_ids_are_distributed_as_the_models_own_logits_say(model: LlamaCpp)
     seen = np.bincount(drawn, minlength=expected.size)
     assert not seen[expected == 0].any()
     statistic, freedom = chi_square(seen, expected)
-    assert freedom > 20
+    assert freedom > 10
     assert statistic <= freedom + 5 * (2 * freedom) ** 0.5
 
 
@@ -112,7 +113,7 @@ def test_every_kv_type_runs(tiny: EngineSpec, kv_type: str) -> None:
         assert len(ids_of(model, PROMPT, 10)) == 10
 
 
-@pytest.mark.parametrize("context", [2, 16, 100, 8_192])
+@pytest.mark.parametrize("context", [2, 16, 100, 1_100])
 def test_any_context_is_kept_to_the_token(tiny: EngineSpec, context: int) -> None:
     with closing(LlamaCpp(replace(tiny, context=context))) as model:
         prompt = PROMPT[: context // 2]
@@ -196,7 +197,7 @@ def refused(spec: EngineSpec, codec: Codec | None = None) -> LocalmagError:
     """The error of a model that must not load, held to the house's form."""
     with pytest.raises(LocalmagError) as raised, closing(LlamaCpp(spec)) as model:
         if codec:
-            model.require_vocabulary(codec)
+            require_same(model.vocabulary(), codec, model._spec)
     for sentence in (raised.value.what, raised.value.todo):
         assert sentence[0].isupper() or sentence[0] in "/abcdefghijklmnopqrstuvwxyz"
         assert sentence.endswith(".")
@@ -250,9 +251,9 @@ from localmag.engines import EngineSpec
 from localmag.engines.llamacpp import LlamaCpp
 from localmag.errors import LocalmagError
 
-resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 try:
-    LlamaCpp(EngineSpec("llama.cpp", Path(sys.argv[1]), Path(sys.argv[2]), 1 << 26, threads=1))
+    LlamaCpp(EngineSpec("llama.cpp", Path(sys.argv[1]), Path(sys.argv[2]), 1 << 23, threads=1))
 except LocalmagError as error:
     print(type(error).__name__, error.exit_code, error)
 """
@@ -263,7 +264,7 @@ def test_a_context_that_memory_does_not_hold(tiny: EngineSpec) -> None:
     command = [sys.executable, "-c", LIMITED, str(tiny.weights), str(tiny.tokenizer)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.startswith("DoesNotFit 4 ")
-    assert f"{1 << 26:,} tokens" in said
+    assert f"{1 << 23:,} tokens" in said
 
 
 def test_a_missing_tensor(tiny: EngineSpec, tmp_path: Path) -> None:
@@ -279,7 +280,7 @@ def test_another_vocabulary(tiny: EngineSpec, tmp_path: Path) -> None:
 
 
 def test_the_right_vocabulary_passes(model: LlamaCpp, codec: Codec) -> None:
-    model.require_vocabulary(codec)
+    require_same(model.vocabulary(), codec, model._spec)
 
 
 def test_a_text_id_that_means_other_bytes(tiny: EngineSpec, tmp_path: Path, codec: Codec) -> None:
@@ -298,13 +299,13 @@ def test_a_control_token_of_another_name(tiny: EngineSpec, tmp_path: Path, codec
 
 def test_fillers_may_have_any_name(tiny: EngineSpec, tmp_path: Path, codec: Codec) -> None:
     with closing(LlamaCpp(patched(tiny, tmp_path, b"<SPECIAL_99>", b"<SOMETHING_>"))) as model:
-        model.require_vocabulary(codec)
+        require_same(model.vocabulary(), codec, model._spec)
 
 
 def test_a_tokenizer_of_another_size(model: LlamaCpp, tmp_path: Path) -> None:
     smaller = Codec.load(write(tekken("v13", ranks=2_000), tmp_path))
     with pytest.raises(BadFile, match="4,096 ids"):
-        model.require_vocabulary(smaller)
+        require_same(model.vocabulary(), smaller, model._spec)
 
 
 def test_a_path_with_any_letters(tiny: EngineSpec, tmp_path: Path) -> None:
