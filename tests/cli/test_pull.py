@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import Demo, RunLocalmag
 from tests.hub.look import Pull, cached, leftovers, listed, two_sentences
 from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO, weights
 from tests.hub.server import Cut, Fault, Flip, Hub, NoRanges, Stall, Status, Truncate
@@ -243,3 +248,190 @@ def test_weights_that_are_no_weights_are_refused(hub: Hub, pull: Pull) -> None:
     done = pull()
     assert done.returncode == 6
     assert "not a GGUF" in done.stderr
+
+
+# ── Stopped, killed, at the same time ─────────────────────────────────────────────────────────────
+
+
+def slowly(hub: Hub) -> None:
+    """A file takes about a second."""
+    hub.slow = 0.02
+
+
+def begun(hub: Hub, least: int = 1) -> None:
+    until = time.monotonic() + 30
+    while hub.sent.get(WEIGHTS, 0) < least:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def arrived() -> int:
+    """Bytes of the weights that are on disk, unfinished."""
+    return sum(p.stat().st_size for p in (cached(WEIGHTS_REPO) / "blobs").glob("*.incomplete"))
+
+
+def test_killed_at_random_moments_it_goes_on_where_it_was(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    whole = hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+    dice = random.Random(7)
+    lost = kills = 0
+    while kills < 6:
+        hub.sent.clear()
+        before = arrived()
+        started = run.start("pull", "magistral", "--yes")
+        begun(hub, dice.randrange(1, 600_000))
+        os.kill(started.pid, signal.SIGKILL)
+        started.wait()
+        if started.stdout:  # it was quicker than the killer
+            break
+        kills += 1
+        kept = arrived() - before
+        assert kept >= 0
+        lost = max(lost, hub.sent[WEIGHTS] - kept)
+    hub.slow = 0
+    done = run("pull", "magistral", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).stat().st_size == whole
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+    assert not leftovers()
+    assert kills > 1
+    assert lost < 1_000_000  # what was on the way when it died
+
+
+def test_ctrl_c_keeps_what_arrived_and_says_so(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    started = run.start("pull", "magistral", "--yes")
+    begun(hub, 500_000)
+    os.kill(started.pid, signal.SIGINT)
+    assert started.wait() == 130
+    assert "kept" in started.stderr
+    assert two_sentences(started.stderr)
+    assert arrived() > 0
+    hub.sent.clear()
+    assert run("pull", "magistral", "--yes").returncode == 0
+    assert hub.sent[WEIGHTS] < hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+
+
+def test_two_at_once_do_not_fetch_twice(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    first = run.start("pull", "magistral", "--yes")
+    begun(hub)
+    hub.slow = 0.1
+    second = run("pull", "magistral", "--yes")
+    hub.slow = 0
+    assert first.wait() == 0
+    assert second.returncode == 1
+    assert "Another program" in second.stderr
+    assert hub.sent[WEIGHTS] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+
+
+def test_a_new_version_leaves_nothing_of_the_old_one_behind(hub: Hub, pull: Pull) -> None:
+    hub.faults += [Cut(WEIGHTS, times=1, after=1_000_000), Cut(WEIGHTS)]
+    assert pull().returncode == 5
+    hub.faults.clear()
+    hub.add(WEIGHTS_REPO, {WEIGHTS: weights(2_000_000, seed=9)})
+    assert pull().returncode == 0
+    assert not leftovers()
+
+
+def test_a_planted_link_is_not_written_through(hub: Hub, pull: Pull, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"precious")
+    etag = hub.repos[WEIGHTS_REPO].files[WEIGHTS].etag
+    partial = cached(WEIGHTS_REPO) / "blobs" / f"{etag}.localmag.incomplete"
+    partial.parent.mkdir(parents=True)
+    partial.symlink_to(outside)
+    assert pull().returncode == 0
+    assert outside.read_bytes() == b"precious"
+
+
+# ── At a terminal ─────────────────────────────────────────────────────────────────────────────────
+
+
+def at_a_terminal(hub: Hub, answer: str) -> tuple[int, str]:
+    """`localmag pull magistral` in a terminal of its own; how it ended, and all that was on the screen."""
+    pty = pytest.importorskip("pty", reason="terminals are opened in another way on Windows")
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "COLUMNS": "100"}
+    master, slave = pty.openpty()
+    program = [sys.executable, "-m", "localmag", "pull", "magistral"]
+    with subprocess.Popen(program, env=env, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        screen = b""
+        while b"[y/N]" not in screen:
+            screen += os.read(master, 4096)
+        os.write(master, answer.encode())
+        try:
+            while block := os.read(master, 4096):
+                screen += block
+        except OSError:  # Linux says so when the other end has gone
+            pass
+        return process.wait(60), screen.decode()
+
+
+def test_a_terminal_asks_and_draws_the_progress(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    code, screen = at_a_terminal(hub, "y\n")
+    assert code == 0
+    assert screen.index(WEIGHTS_REPO) < screen.index("Fetch 3.0 MB")
+    assert "MB/s" in screen
+    assert "(verified)" in screen
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+
+
+def test_a_no_fetches_nothing(hub: Hub) -> None:
+    assert at_a_terminal(hub, "n\n")[0] == 130
+    assert not hub.sent
+
+
+# ── And then ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_pulled_answers_offline(hub: Hub, pull: Pull, demo: Demo, localmag: RunLocalmag) -> None:
+    hub.add(WEIGHTS_REPO, {WEIGHTS: demo.weights})
+    hub.add(
+        BASE_REPO,
+        {"tekken.json": demo.tokenizer, "SYSTEM_PROMPT.txt": demo.system_prompt.read_bytes()},
+    )
+    assert pull().returncode == 0
+    asked = len(hub.asked)
+    args = ("What is 478 + 356?", "--temp", "0", "--ctx", "1024", "--max-tokens", "200", "--json")
+    env = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": hub.url}
+    pulled = json.loads(localmag("ask", "magistral", *args, env=env).stdout)
+    bundled = json.loads(localmag("ask", "demo", *args).stdout)
+    assert (pulled["model"], pulled["build"]) == ("magistral-small-1.2", "Q4_K_M")
+    assert (pulled["reasoning"], pulled["answer"]) == (bundled["reasoning"], bundled["answer"])
+    assert len(hub.asked) == asked
+
+
+def test_nothing_but_pull_opens_a_socket(hub: Hub, pull: Pull, run: Zygote, tmp_path: Path) -> None:
+    pull()
+    hook = tmp_path / "sitecustomize.py"
+    hook.write_text(NO_SOCKETS)
+    calls = [
+        ["list"], ["show", "magistral"], ["ask", "magistral", "Hello", "--dry-run"], ["sessions", "list"],
+        ["ask", "demo", "Hello", "--max-tokens", "2"], ["rm", "magistral", "--yes"], ["--help"],
+    ]  # fmt: skip
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "SOCKETS": str(tmp_path / "opened")}
+    env["PYTHONPATH"] = os.pathsep.join((str(tmp_path), env["PYTHONPATH"]))
+    for call in calls:
+        args = [sys.executable, "-m", "localmag", *call]
+        done = subprocess.run(args, env=env, capture_output=True, timeout=60, check=False)
+        assert b"sitecustomize" not in done.stderr
+    assert not (tmp_path / "opened").exists(), (tmp_path / "opened").read_text()
+    subprocess.run(
+        [sys.executable, "-m", "localmag", "pull", "magistral"], env=env, capture_output=True, check=False
+    )
+    assert (tmp_path / "opened").exists()  # the hook does see a socket
+
+
+NO_SOCKETS = """
+import os, sys
+
+def note(event, args):
+    unix = event == "socket.connect" and isinstance(args[1], (str, bytes))
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") and not unix:
+        with open(os.environ["SOCKETS"], "a") as file:
+            print(sys.argv, event, args, file=file)
+
+sys.addaudithook(note)
+"""
