@@ -55,7 +55,7 @@ def fenced(home: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join((str(GUARD), str(ROOT))),
         "PYTHONUTF8": "1",
         "TERM": "xterm-256color",
-        "OMP_WAIT_POLICY": "passive",  # spinning at every barrier, engines starve each other on a busy machine
+        "OMP_WAIT_POLICY": "passive",  # engines that spin at barriers starve each other
     }
 
 
