@@ -123,6 +123,7 @@ class Wire:
         return data
 
     def close(self) -> None:
-        """Close the sending side, which the other side sees as the end."""
-        with suppress(OSError):  # it was broken already
-            self._sink.close()
+        """Close both streams, for the one who receives."""
+        for stream in (self._sink, self._source):
+            with suppress(OSError):  # what a dead reader left unread cannot be flushed
+                stream.close()
