@@ -86,9 +86,13 @@ class ChatScreen(Screen[None]):
         self._quit_asked = -QUIT_S
 
     def compose(self) -> ComposeResult:
+        # As the first paint will have it: restyling costs that paint a second layout.
+        wide = self.app.size.width >= WIDE
+        self.set_class(wide, "-wide")
+        self.set_class(not wide, "-collapsed")
         with Container(id="body"):
             yield Transcript(self.greeting)
-            yield ReasoningPane()
+            yield ReasoningPane(classes="-empty" if wide else "-empty -collapsed")
         yield Static("", id="queue", markup=False)
         yield Composer()
         yield StatusLine()

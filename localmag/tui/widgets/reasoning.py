@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rich.segment import Segment
 from textual import events
 from textual.app import ComposeResult
@@ -66,9 +64,6 @@ class ReasoningPane(Vertical):
 
     class Toggled(Message):
         """The header was clicked."""
-
-    BINDING_GROUP_TITLE = "Reasoning"
-    DEFAULT_CLASSES: ClassVar[str] = "-empty"
 
     def compose(self) -> ComposeResult:
         yield Static("", id="reasoning-header", markup=False)

@@ -254,7 +254,7 @@ class Transcript(Lines):
     def draw(self, now: float) -> None:
         """Bring the last section up to date. Costs the same however many there are."""
         self._now = now
-        if not self.is_mounted:
+        if not self.size:
             return
         if not self._sections:
             self._greet()
