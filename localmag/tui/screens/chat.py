@@ -69,6 +69,7 @@ class ChatScreen(Screen[None]):
     def __init__(self, open_conversation: Opener, label: Label, greeting: str = "") -> None:
         super().__init__()
         self.greeting = greeting
+        self.clock = time.monotonic
         self.label = label
         self.turns = Turns(open_conversation, lambda: self.post_message(self.Woken()))
         self.replies: list[Reply] = []
@@ -122,7 +123,7 @@ class ChatScreen(Screen[None]):
 
     def _drain(self) -> None:
         self._frame = None
-        now = time.monotonic()
+        now = self.clock()
         for note in self.turns.drain():
             self._take(note, now)
         self.draw()
@@ -169,7 +170,7 @@ class ChatScreen(Screen[None]):
             self.opening_error = error
 
     def _send(self, text: str) -> None:
-        now = time.monotonic()
+        now = self.clock()
         reply = Reply(text, now)
         self._text, self._begun = text, False
         self.current = reply
@@ -197,7 +198,7 @@ class ChatScreen(Screen[None]):
 
     def draw(self) -> None:
         """Bring every widget up to date with the replies."""
-        now = time.monotonic()
+        now = self.clock()
         self._fold_pane()
         self.transcript.draw(now)
         self.pane.draw(self.chosen, now)
@@ -338,7 +339,7 @@ class ChatScreen(Screen[None]):
             self.clear_selection()
             self.notify("The selection was sent to the terminal's clipboard.")
             return
-        now = time.monotonic()
+        now = self.clock()
         if now - self._quit_asked < QUIT_S:
             self.app.exit()
             return
