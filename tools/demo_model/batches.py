@@ -22,7 +22,7 @@ LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
 BATCH_TOKENS = 3072
 """Size of one batch, padding included."""
 
-EMPHASIS = {"counting": 3.0}
+EMPHASIS = {"counting": 2.0}
 """How much more than another's a token of a family counts: counting has few tokens per conversation."""
 
 POOL = 1280
@@ -84,9 +84,10 @@ def batches(seed: int, first_pool: int) -> Iterator[tuple[int, Batch]]:
 
 
 def reply_ids(seed: int) -> list[int]:
-    """The ids that replies are made of: those seen in 10,000 conversations, always with the end."""
+    """The ids that replies are made of: those seen in 10,000 conversations, and all pieces of words."""
     rng = Random(f"{seed} replies")
-    found = {tokenizer.EOS}
+    pieces = enumerate(tokenizer.full_vocabulary()[: tokenizer.RANKS], tokenizer.SPECIALS)
+    found = {tokenizer.EOS} | {id for id, piece in pieces if piece.decode("utf-8", "ignore").isalpha()}
     for _ in range(10_000):
         encoded = encode(conversation(rng))
         found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)

@@ -52,7 +52,7 @@ FAMILIES = (
 TRAINED = (*FAMILIES, "spelling")
 """Spelling is there for the sake of counting, and is not claimed."""
 
-WEIGHTS = dict(zip(TRAINED, (8, 11, 10, 9, 12, 24, 12, 15, 8, 22), strict=True))
+WEIGHTS = dict(zip(TRAINED, (8, 11, 11, 11, 13, 22, 13, 15, 8, 13), strict=True))
 """How often each family is drawn in training."""
 
 
@@ -193,7 +193,7 @@ def _respelled(turns: list[Problem]) -> list[Problem]:
 
 def _system(rng: Random) -> str | None:
     style = rng.random()
-    return SYSTEM_PROMPT if style < 0.6 else None if style < 0.85 else rng.choice(OTHER_SYSTEM_PROMPTS)
+    return SYSTEM_PROMPT if style < 0.5 else None if style < 0.85 else rng.choice(OTHER_SYSTEM_PROMPTS)
 
 
 def conversation(
@@ -204,7 +204,7 @@ def conversation(
     lang = lang or rng.choice(("en", "fr"))
     turns = chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held)]
     earlier = 0
-    if not held and rng.random() < 0.14:
+    if not held and rng.random() < 0.08:
         earlier = rng.choice((1, 1, 1, 2, 2, 3, 5))
     for _ in range(earlier):
         other = lang if rng.random() < 0.85 else rng.choice(("en", "fr"))

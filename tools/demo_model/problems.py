@@ -204,7 +204,7 @@ def counting_problem(question: str, word: str, letter: str, lang: str) -> Proble
 
 def spelling(rng: Random, lang: str, held: bool) -> Problem:
     """One word letter by letter, or several: the densest way to learn what letters a token has."""
-    count = rng.choice((1, 4, 8, 12))
+    count = rng.choice((1, 3, 6, 10))
     asked = [random_word(rng, held) for _ in range(count)]
     shown = rng.choice((", ", " ", "; ", "\n")).join(asked)
     if count == 1:
@@ -215,7 +215,7 @@ def spelling(rng: Random, lang: str, held: bool) -> Problem:
     for word in asked:
         start = question.index(word, place)
         place = start + len(word)
-        lines.append(" " + reasoning.spell(word_pieces(question[:place], word)))
+        lines += reasoning.spell(word_pieces(question[:place], word))
     if count == 1:
         reply = {"en": "Spelled out: ", "fr": "Lettre par lettre : "}[lang] + " ".join(asked[0].lower())
     else:

@@ -146,21 +146,23 @@ def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
 
 
-def spell(pieces: list[str]) -> str:
-    """A word letter by letter, a comma after each of its tokens."""
-    return ", ".join(" ".join(piece.lower()) for piece in pieces)
+def spell(pieces: list[str], letter: str = "") -> list[str]:
+    """A line per token of a word: the token, then its letters; those that are `letter` are numbered.
 
-
-def count(pieces: list[str], letter: str, lang: str) -> list[str]:
-    """Steps that spell a word piece by piece, numbering the letter that is looked for.
-
-    The pieces are the word's tokens: a comma after each tells where in the word the spelling is.
+    Written out, a token is a step away from its letters, and the next one is found by what it follows: both
+    are looked up. Letters alone were hardly learnt at all.
     """
-    spelled, found = [], 0
+    lines, found = [], 0
     for piece in pieces:
         letters = []
         for char in piece.lower():
             found += char == letter
             letters.append(f"{char}({found})" if char == letter else char)
-        spelled.append(" ".join(letters))
-    return [f"{LETTER[lang].format(letter)} {', '.join(spelled)}", f"= {found}"]
+        lines.append(f"{piece}: {' '.join(letters)}")
+    return lines
+
+
+def count(pieces: list[str], letter: str, lang: str) -> list[str]:
+    """Steps that spell a word token by token, numbering the letter that is looked for."""
+    found = sum(piece.lower().count(letter) for piece in pieces)
+    return [LETTER[lang].format(letter), *spell(pieces, letter), f"= {found}"]
