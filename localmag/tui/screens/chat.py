@@ -243,7 +243,7 @@ class ChatScreen(Screen[None]):
         return Figures(
             state=f"● {state}",
             mood=mood,
-            model=" ".join(part for part in (self.label.model, self.label.build) if part),
+            model=sanitize(" ".join(part for part in (self.label.model, self.label.build) if part)),
             backend=self.label.backend,
             context=self._context_used(last),
             first=f"first token {seconds(first)}" if first is not None else "",
@@ -354,4 +354,4 @@ class ChatScreen(Screen[None]):
 
 
 def first_line(text: str) -> str:
-    return sanitize(text.strip()).split("\n", 1)[0]
+    return sanitize(text.strip()).split("\n", 1)[0].expandtabs(4)

@@ -8,6 +8,9 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
+
+from localmag.sanitize import sanitize
 
 PLACEHOLDER = "Ask anything. Enter sends, Ctrl+J starts a new line."
 NEW_LINE = {"ctrl+j", "shift+enter", "alt+enter"}
@@ -59,6 +62,11 @@ class Composer(TextArea):
         self.load_text("\n\n".join(part for part in (text, self.text) if part.strip()))
         self.move_cursor(self.document.end)
 
+    def edit(self, edit: Edit) -> EditResult:
+        """What is typed or pasted is made safe to show, and sent as it is shown."""
+        edit.text = sanitize(edit.text)
+        return super().edit(edit)
+
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":
             self._take(event)
@@ -72,11 +80,12 @@ class Composer(TextArea):
         elif event.character == "?" and not self.text:
             self._take(event)
             self.post_message(self.HelpWanted())
-        elif (event.key == "up" and self.cursor_at_first_line) or (
-            event.key == "down" and self.cursor_at_last_line and self._recalled is not None
-        ):
+        elif event.key == "up" and self.navigator.is_first_wrapped_line(self.cursor_location):
             self._take(event)
-            self._recall(-1 if event.key == "up" else 1)
+            self._recall(-1)
+        elif event.key == "down" and self.navigator.is_last_wrapped_line(self.cursor_location):
+            self._take(event)
+            self._recall(1)
         else:
             await super()._on_key(event)
 
@@ -93,16 +102,12 @@ class Composer(TextArea):
         self.post_message(self.Submitted(text))
 
     def _recall(self, step: int) -> None:
-        if not self._sent:
+        shown = self._recalled if self._recalled is not None else len(self._sent)
+        if shown == len(self._sent) or self.text != self._sent[shown]:
+            self._draft = self.text  # also what a recalled message was turned into
+        at = min(max(0, shown + step), len(self._sent))
+        if at == shown:
             return
-        if self._recalled is None:
-            self._draft = self.text
-            self._recalled = len(self._sent)
-        at = max(0, self._recalled + step)
-        if at >= len(self._sent):
-            self._recalled = None
-            self.load_text(self._draft)
-        else:
-            self._recalled = at
-            self.load_text(self._sent[at])
+        self._recalled = at if at < len(self._sent) else None
+        self.load_text(self._draft if self._recalled is None else self._sent[at])
         self.move_cursor(self.document.end)

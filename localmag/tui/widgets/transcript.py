@@ -23,8 +23,9 @@ from localmag.tui.reply import Reply, State
 from localmag.tui.widgets.lines import Lines
 from localmag.tui.wrap import Wrapped, wrap
 
-LONG_BLOCK = 1500
-"""Characters from which an open block is drawn as plain text until it closes."""
+LONG_BLOCK = 1000
+LONG_FENCE = 300
+"""Characters from which an open block, or fence, is drawn as plain text until it closes."""
 WIDEST = 100
 """Cells of a row of text at most: longer rows are hard to read."""
 MARGIN = 2
@@ -187,7 +188,7 @@ class Section:
             self._plain.append(arrived)
             return
         tail = self._blocks.tail
-        if len(tail.source) > LONG_BLOCK:
+        if len(tail.source) > (LONG_FENCE if self._blocks.in_fence else LONG_BLOCK):
             self._plain = Wrapped(self._measure)
             self._plain.append(tail.source)
         self._tail = [] if self._plain else self._draw_block(tail, palette, first=not self._body)
