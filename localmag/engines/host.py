@@ -144,6 +144,7 @@ class _Child:
     """One child process, from its start to its end."""
 
     def __init__(self, spec: EngineSpec) -> None:
+        self.weights = spec.weights.name
         self.log = spec.log or _new_log()
         self.fraction = 0.0
         """How much is loaded; 1 when replies can begin."""
@@ -189,8 +190,14 @@ class _Child:
         self.process.kill()
 
     def death(self) -> EngineDied:
+        how = _how(self.process.poll())
+        if self.fraction < 1:
+            return EngineDied(
+                f"The engine's process ended while loading {self.weights} ({how}).",
+                f"The file may be damaged or memory too small; its log may say more: {self.log}.",
+            )
         return EngineDied(
-            f"The engine's process ended unexpectedly ({_how(self.process.poll())}).",
+            f"The engine's process ended unexpectedly ({how}).",
             f"Send the message again and it starts anew; its log is {self.log}.",
         )
 

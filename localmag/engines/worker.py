@@ -36,6 +36,7 @@ def main() -> NoReturn:
     """Serve the parent over the pipes that are this process's standard input and output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the program, which then cancels
     faulthandler.enable()  # a native crash leaves its Python stack in the log
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else a crash starts a debugger on this process
     threading.excepthook = _thread_failed
     wire = _take_pipes()
     start = wire.receive()
