@@ -27,7 +27,7 @@ from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Sai
 from localmag.errors import EngineDied, RunFailed
 from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
 
-_POLL_S = 0.02  # how often `cancel` is looked at while nothing arrives
+_POLL_S = 0.03  # how often `cancel` is looked at while nothing arrives
 _PATIENCE_S = 10.0  # from a cancel to the end of a reply; a child that takes longer hangs
 _LOGS_KEPT = 10
 

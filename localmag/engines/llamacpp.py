@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _KV_TYPES = {"f16": native.GGML_TYPE_F16, "q8_0": native.GGML_TYPE_Q8_0, "q4_0": native.GGML_TYPE_Q4_0}
 _BATCH = 2048  # most ids in one llama_decode; llama.cpp's own default
 _LEAST_CHUNK = 32  # fewer ids at once would read the weights too often for too little
-_POLL_S = 0.02  # how often `cancel` is looked at while native code runs
+_POLL_S = 0.04  # how often `cancel` is looked at while native code runs
 _ABORTED = 2  # llama_decode's answer when the abort callback said so
 
 

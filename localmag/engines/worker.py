@@ -28,7 +28,7 @@ from localmag.errors import LocalmagError, RunFailed, WrongUsage
 from localmag.prompt import Codec
 from localmag.types import Done, Event, Prefill, TextDelta, ThinkingDelta
 
-_GATHER_S = 0.02  # frames leave at most this often: 50 per second look live, thousands choke a screen
+_GATHER_S = 0.03  # frames leave at most this often: 30 per second look live, thousands choke a screen
 _TEXTS = (TextDelta, ThinkingDelta)
 
 
