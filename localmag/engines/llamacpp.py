@@ -174,7 +174,7 @@ class LlamaCpp:
         """Decode the prompt's next chunk, sized by the speed of the last one; False if aborted."""
         start = len(self._held)
         size = int(self._rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
-        size = min(max(size, _LEAST_CHUNK), _BATCH, self.context, len(ids) - start)
+        size = min(max(size, _LEAST_CHUNK), _BATCH, len(ids) - start)
         self._ids[:size] = ids[start : start + size]
         began = time.perf_counter()
         if not self._decode(size):

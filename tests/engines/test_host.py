@@ -427,6 +427,31 @@ thread.join()
 """
 
 
+CARELESS = """
+import sys, threading
+from pathlib import Path
+from localmag.engines import EngineSpec
+from localmag.engines.host import engine_for
+from localmag.types import Message, Sampling, Turn
+
+weights, tokenizer, when = sys.argv[1:]
+engine = engine_for(EngineSpec("scripted", Path(weights), Path(tokenizer), 4096))
+arrived = threading.Event()
+
+def talk():
+    for event in engine.reply(Turn((Message.of("user", "?"),), Sampling(), 10_000), threading.Event()):
+        if type(event).__name__ == when:
+            arrived.set()
+
+if when == "start":
+    engine.start()
+else:
+    threading.Thread(target=talk, daemon=True).start()
+    arrived.wait()
+print(engine.pid)
+"""
+
+
 def start_parent(spec: EngineSpec, when: str) -> tuple[subprocess.Popen[str], int]:
     """A program with an engine in the middle of a reply, and its engine's process id."""
     process = subprocess.Popen(
@@ -448,6 +473,21 @@ def test_the_parents_death_leaves_no_child(scripted: Spec, when: str, how: signa
     os.kill(process.pid, how)
     process.wait()
     assert gone(child)
+
+
+@pytest.mark.parametrize("when", ["start", "Loading", "Prefill", "TextDelta"])
+def test_a_program_that_ends_without_closing_leaves_nothing_behind(scripted: Spec, when: str) -> None:
+    load_s = 20 if when in ("start", "Loading") else 0
+    spec = scripted(LONG, load_s=load_s, chunk_s=0.1, id_s=0.01)
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", CARELESS, str(spec.weights), str(spec.tokenizer), when],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    if sys.platform != "win32":
+        assert gone(int(done.stdout))
 
 
 @posix
