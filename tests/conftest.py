@@ -21,7 +21,7 @@ from tests.guard import sitecustomize as _guard  # noqa: F401  (installs its aud
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = ROOT / "tests" / "guard"
-FOREIGN = ("LOCALMAG_", "HF_", "XDG_", "HUGGING", "LLAMA_", "GGML_", "PYTEST_ADDOPTS")
+FOREIGN = ("LOCALMAG_", "MAKE", "MFLAGS", "HF_", "XDG_", "HUGGING", "LLAMA_", "GGML_", "PYTEST_ADDOPTS")
 TERMINAL = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "COLUMNS", "LINES", "TTY_COMPATIBLE", "COLORTERM")
 
 # A busy machine is no reason to call a property false.

@@ -19,6 +19,7 @@ from tools.bootstrap.install import noted_choice, ready, set_up
 from tools.bootstrap.pip import failure, pip, stage
 
 ROOT = Path(__file__).resolve().parents[2]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 CPU = accelerator.Choice("cpu", "found no GPU")
 CUDA = accelerator.Choice("cuda", "found a card", ("-DGGML_CUDA=on", "-DCMAKE_CUDA_ARCHITECTURES=89"))
 
@@ -370,11 +371,34 @@ def test_a_failure_shows_its_cause_and_a_remedy(line: str, todo: str) -> None:
     assert "[100/193]" not in text
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def make(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-s", *args], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+@needs_make
 def test_make_help_names_every_job() -> None:
-    done = subprocess.run(["make", "-s"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
+    said = make().stdout
     for job in jobs.JOBS:
-        assert f"make {job}" in done.stdout
+        assert f"make {job}" in said
+
+
+@needs_make
+def test_make_hands_on_what_was_typed_and_says_nothing_itself() -> None:
+    question = """What's $5 + $(6) in "euros"?"""
+    assert make("PYTHON=echo", "ask", f"Q={question}").stdout == f"-m tools.bootstrap ask {question}\n"
+    assert make("PYTHON=echo", "ask").stdout == "-m tools.bootstrap ask\n"
+    assert (
+        make("PYTHON=echo", "chat", "ARGS=demo --temp 0").stdout == "-m tools.bootstrap chat demo --temp 0\n"
+    )
+
+
+@needs_make
+def test_make_without_a_python_says_so() -> None:
+    done = make("PYTHON=", "chat")
+    assert done.returncode != 0
+    assert "Install Python 3.11 or newer" in done.stderr
 
 
 def test_an_unknown_job_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

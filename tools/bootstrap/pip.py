@@ -42,7 +42,8 @@ def pip(environment: Environment, command: str, *args: str, **variables: str) ->
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**inherited, **variables, "PYTHONUNBUFFERED": "1"},
+            # PIP_USER: a configured `user = true` is meant for pip outside of environments
+            env={**inherited, **variables, "PIP_USER": "0", "PYTHONUNBUFFERED": "1"},
         )
     try:
         watch(child, environment.log, start)
