@@ -12,16 +12,14 @@ import pytest
 from localmag.prompt import Codec, system_message
 from localmag.types import Message, Text, Thinking
 from tools.demo_model import reasoning, tokenizer
-from tools.demo_model.bytepairs import decode, text_ids, word_pieces
+from tools.demo_model.bytepairs import decode, text_ids
 from tools.demo_model.checking import right
 from tools.demo_model.conversations import FAMILIES, SYSTEM_PROMPT, Conversation, conversation
 from tools.demo_model.encoding import encode, prompt
 from tools.demo_model.problems import Problem
 from tools.demo_model.split import held_operation
-from tools.demo_model.words import words
 
 DEMO = Path(__file__).parents[2] / "localmag" / "demo"
-LANGUAGES = ("en", "fr")
 
 
 def some(count: int, *, held: bool = False, family: str | None = None) -> Iterator[Conversation]:
@@ -66,18 +64,6 @@ def test_merges_build_every_token() -> None:
     assert [a + b for a, b in tokenizer.merges()] == [token for token in kept if len(token) > 1]
 
 
-@pytest.mark.parametrize(
-    ("text", "word", "pieces"),
-    [
-        ('How many r in "strawberry"?', "strawberry", ["st", "ra", "w", "ber", "ry"]),
-        ("combien de e dans élève", "élève", ["é", "l", "è", "ve"]),
-        ("no such thing", "word", ["word"]),
-    ],
-)
-def test_word_pieces(text: str, word: str, pieces: list[str]) -> None:
-    assert word_pieces(text, word) == pieces
-
-
 # ── The problems ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -112,7 +98,7 @@ def test_every_step_of_arithmetic_is_true() -> None:
 def test_steps_end_with_the_result() -> None:
     for drawn in some(400):
         for turn in drawn.turns:
-            if turn.family not in ("anything else", "spelling"):
+            if turn.family != "anything else":
                 last = turn.steps.rpartition("\n= ")[2]
                 assert last.replace(" ", ", ").replace(".", ",") == turn.result.replace(".", ",")
 
@@ -135,26 +121,10 @@ def test_steps_end_with_the_result() -> None:
         (reasoning.compare(["9.11", "9.9"], True, "en")[0], "= 9.9"),
         (reasoning.compare(["1478", "356", "99"], False, "en")[0], "= 99"),
         (reasoning.sort([45, 12, 478, 7], True, "fr"), "= 478 45 12 7"),
-        (reasoning.count(["st", "ra", "w", "ber", "ry"], "r", "en"), "= 3"),
-        (reasoning.count(["st"], "z", "fr"), "= 0"),
     ],
 )
 def test_results(steps: list[str], last: str) -> None:
     assert steps[-1] == last
-
-
-def test_spelling_follows_the_pieces() -> None:
-    steps = reasoning.count(["st", "ra", "w", "ber", "ry"], "r", "en")
-    assert steps == ["Letter r:", "st: s t", "ra: r(1) a", "w: w", "ber: b e r(2)", "ry: r(3) y", "= 3"]
-
-
-def test_spelling_drills_spell() -> None:
-    for drawn in some(60, family="spelling"):
-        turn = drawn.turns[-1]
-        for line in turn.steps.split("\n"):
-            piece, _, letters = line.partition(": ")
-            assert piece in turn.question
-            assert letters.replace(" ", "") == piece.lower()
 
 
 # ── The split ─────────────────────────────────────────────────────────────────────────────────────
@@ -189,12 +159,6 @@ def test_held_out_in_both_orders() -> None:
     for _ in range(200):
         a, b = rng.randrange(100), rng.randrange(100)
         assert held_operation("×", a, b) == held_operation("×", b, a)
-
-
-def test_words_are_in_one_split() -> None:
-    lower = {word.lower() for word in words(held=True)}
-    assert lower.isdisjoint(word.lower() for word in words(held=False))
-    assert len(lower) > 1000
 
 
 # ── The encoding ──────────────────────────────────────────────────────────────────────────────────

@@ -3,18 +3,23 @@
 The files, in the order in which a run uses them:
 
     tokenizer.py      a true prefix of Tekken v13: the same ids as Magistral's
-    words.py          the words whose letters are counted, split in training and held out
+    bytepairs.py      text <-> ids
+    words.py          words to ask about in small talk
+    split.py          which problems are held out
     reasoning.py      problem -> the steps written between [THINK] and [/THINK]
     problems.py       random problems, each with its steps and its result
     phrasing.py       how people ask, in English and French
     stories.py        two-step word problems
     smalltalk.py      everything the model cannot do, and what it says then
     conversations.py  problems + follow-ups + system prompts -> conversations
+    sample.py         shows some of it
     encoding.py       conversation -> ids and the mask of what is learnt, as mistral-common writes it
     batches.py        conversations -> batches of one length, the same for a given seed and step
+    shape.py          the sizes of the network
     model.py          the network (the `llama` architecture)
     muon.py           the optimizer of the matrices
-    train.py          the training loop, with checkpoints
+    training.py       the training loop, with checkpoints
     exporting.py      weights -> GGUF (F16, Q8_0) and MLX/Hugging Face safetensors
-    evaluation.py      held-out accuracy per family, language and build
+    checking.py       what counts as a right reply
+    evaluation.py     held-out accuracy per family, language and build
 """

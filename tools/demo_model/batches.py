@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tools.demo_model import tokenizer
-from tools.demo_model.conversations import TRAINED, conversation
+from tools.demo_model.conversations import FAMILIES, conversation
 from tools.demo_model.encoding import Encoded, encode
 
 LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
@@ -21,9 +21,6 @@ LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
 
 BATCH_TOKENS = 3072
 """Size of one batch, padding included."""
-
-EMPHASIS = {"counting": 2.0}
-"""How much more than another's a token of a family counts: counting has few tokens per conversation."""
 
 POOL = 1280
 """Conversations drawn and sorted together."""
@@ -33,14 +30,13 @@ POOL = 1280
 class Batch:
     """`ids` is rows × length; `targets[i]` is the id to be written after the flat position `positions[i]`.
 
-    `families[i]` is that position's family as an index into TRAINED; `weights[i]` is how much it counts.
+    `families[i]` is that position's family as an index into FAMILIES.
     """
 
     ids: Tensor
     positions: Tensor
     targets: Tensor
     families: Tensor
-    weights: Tensor
 
 
 def _batch(rows: list[Encoded], length: int) -> Batch:
@@ -48,15 +44,13 @@ def _batch(rows: list[Encoded], length: int) -> Batch:
     positions, targets, families = [], [], []
     for row, encoded in enumerate(rows):
         ids[row, : len(encoded.ids)] = torch.tensor(encoded.ids)
-        family = TRAINED.index(encoded.family)
+        family = FAMILIES.index(encoded.family)
         for i, learnt in enumerate(encoded.learnt):
             if learnt:
                 positions.append(row * length + i - 1)
                 targets.append(encoded.ids[i])
                 families.append(family)
-    weights = [EMPHASIS.get(TRAINED[family], 1.0) for family in families]
-    found = (torch.tensor(values) for values in (positions, targets, families, weights))
-    return Batch(ids, *found)
+    return Batch(ids, torch.tensor(positions), torch.tensor(targets), torch.tensor(families))
 
 
 def pool(seed: int, index: int) -> list[Batch]:
@@ -84,10 +78,9 @@ def batches(seed: int, first_pool: int) -> Iterator[tuple[int, Batch]]:
 
 
 def reply_ids(seed: int) -> list[int]:
-    """The ids that replies are made of: those seen in 10,000 conversations, and all pieces of words."""
+    """The ids that replies are made of: those seen in 10,000 conversations, always with the end."""
     rng = Random(f"{seed} replies")
-    pieces = enumerate(tokenizer.full_vocabulary()[: tokenizer.RANKS], tokenizer.SPECIALS)
-    found = {tokenizer.EOS} | {id for id, piece in pieces if piece.decode("utf-8", "ignore").isalpha()}
+    found = {tokenizer.EOS}
     for _ in range(10_000):
         encoded = encode(conversation(rng))
         found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)

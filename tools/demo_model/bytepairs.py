@@ -1,4 +1,4 @@
-"""Text to ids and back, and where a word is cut."""
+"""Text to ids and back."""
 
 from __future__ import annotations
 
@@ -29,24 +29,3 @@ def decode(ids: list[int]) -> str:
         specials[i].encode() if i < tokenizer.SPECIALS else vocabulary[i - tokenizer.SPECIALS] for i in ids
     )
     return b"".join(parts).decode("utf-8", errors="replace")
-
-
-def word_pieces(text: str, word: str) -> list[str]:
-    """The letters of `word` as `text` cuts them into tokens, where it last occurs; whole if it does not."""
-    start = text.lower().rfind(word.lower())
-    if start < 0:
-        return [word]
-    end, pieces, piece = start + len(word), [], ""
-    # A letter belongs to the token that its first byte is in.
-    borders, place = set(), 0
-    for id in text_ids(text):
-        borders.add(place)
-        place += len(tokenizer.full_vocabulary()[id - tokenizer.SPECIALS])
-    at = len(text[:start].encode())
-    for char in text[start:end]:
-        if at in borders and piece:
-            pieces.append(piece)
-            piece = ""
-        piece += char
-        at += len(char.encode())
-    return [*pieces, piece]

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from tools.demo_model import phrasing, problems, reasoning
-from tools.demo_model.bytepairs import word_pieces
 from tools.demo_model.problems import Problem, number, pick
 from tools.demo_model.smalltalk import smalltalk
 from tools.demo_model.split import held_operation
@@ -42,17 +41,13 @@ FAMILIES = (
     "multiplication",
     "comparison",
     "sorting",
-    "counting",
     "stories",
     "follow-ups",
     "anything else",
 )
-"""What is evaluated and claimed."""
+"""What is trained, evaluated and claimed."""
 
-TRAINED = (*FAMILIES, "spelling")
-"""Spelling is there for the sake of counting, and is not claimed."""
-
-WEIGHTS = dict(zip(TRAINED, (8, 11, 11, 11, 13, 22, 13, 15, 8, 13), strict=True))
+WEIGHTS = dict(zip(FAMILIES, (10, 14, 12, 14, 18, 14, 15, 9), strict=True))
 """How often each family is drawn in training."""
 
 
@@ -82,10 +77,6 @@ def single(rng: Random, family: str, lang: str, held: bool) -> Problem:
             return problems.comparison(rng, lang, held)
         case "sorting":
             return problems.sorting(rng, lang, held)
-        case "counting":
-            return problems.counting(rng, lang, held)
-        case "spelling":
-            return problems.spelling(rng, lang, held)
         case "stories":
             return story(rng, lang, held)
         case "anything else":
@@ -117,7 +108,7 @@ def follow_up(rng: Random, last: Problem, held: bool) -> Problem | None:
     match last.memory:
         case int(value):
             return _follow_number(rng, value, lang, held)
-        case ("compare" | "count", *_) if last.result.isdigit() and rng.random() < 0.3:
+        case ("compare", *_) if last.result.isdigit() and rng.random() < 0.3:
             return _follow_number(rng, int(last.result), lang, held)
         case ("compare", tuple(numbers), largest):
             question = pick(rng, phrasing.FOLLOW_COMPARE[lang, not largest])
@@ -129,10 +120,6 @@ def follow_up(rng: Random, last: Problem, held: bool) -> Problem | None:
             # The last reply holds the sorted numbers: turning them round needs no new sort.
             head = reasoning.SORT_HEADS[lang, not descending]
             problem = replace(problem, steps=f"{head}\n= {' '.join(map(str, ordered))}")
-        case ("count", str(word), _):
-            letter = problems.random_letter(rng, word)
-            question = pick(rng, phrasing.FOLLOW_COUNT[lang]).format(l=letter)
-            problem = problems.counting_problem(question, word, letter, lang)
         case _:
             return None
     return replace(problem, family="follow-ups")
@@ -140,9 +127,7 @@ def follow_up(rng: Random, last: Problem, held: bool) -> Problem | None:
 
 def chain(rng: Random, lang: str, held: bool) -> list[Problem]:
     """A problem and one to three follow-ups; where `held`, first and last are held out."""
-    first = rng.choice(
-        ("addition", "subtraction", "multiplication", "stories", "comparison", "sorting", "counting")
-    )
+    first = rng.choice(("addition", "subtraction", "multiplication", "stories", "comparison", "sorting"))
     turns = [single(rng, first, lang, held)]
     for _ in range(rng.choice((1, 1, 2, 3))):
         following = follow_up(rng, turns[-1], held)
@@ -154,41 +139,23 @@ def chain(rng: Random, lang: str, held: bool) -> list[Problem]:
 def as_typed(rng: Random, problem: Problem) -> Problem:
     """The same question as a hurried or a polite person types it."""
     text, lang = problem.question, problem.lang
-    if problem.family == "spelling":
-        return problem  # its steps follow the letters as they stand
-    if problem.family not in ("anything else", "follow-ups", "spelling") and rng.random() < 0.12:
+    if problem.family not in ("anything else", "follow-ups") and rng.random() < 0.12:
         polite = rng.choice(phrasing.POLITE[lang])
         text = polite.format(text if polite.startswith("{}") else text[:1].lower() + text[1:])
     style = rng.random()
-    counting = problem.family == "counting" or (
-        isinstance(problem.memory, tuple) and problem.memory[0] == "count"
-    )
-    if style < 0.14 and not counting:
+    if style < 0.14:
         text = text.lower()
-    elif style < 0.17 and not counting:
+    elif style < 0.17:
         text = text.upper()
     elif style < 0.27:
         text = text.rstrip(" ?.!=")
-    elif style < 0.32 and not counting:
+    elif style < 0.32:
         text = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
     elif style < 0.36:
         text = text.replace(" ?", "?")
     ending = rng.random()
     text += "\n" if ending < 0.08 else " " if ending < 0.12 else ""
     return replace(problem, question=text or problem.question)
-
-
-def _respelled(turns: list[Problem]) -> list[Problem]:
-    """The same turns, words spelled in the pieces into which their question, as typed, cuts them."""
-    done: list[Problem] = []
-    for turn in turns:
-        match turn.memory:
-            case ("count", str(word), str(letter)):
-                asked = [t.question for t in (*done, turn) if word.lower() in t.question.lower()]
-                pieces = word_pieces(asked[-1], word)
-                turn = replace(turn, steps="\n".join(reasoning.count(pieces, letter, turn.lang)))
-        done.append(turn)
-    return done
 
 
 def _system(rng: Random) -> str | None:
@@ -200,7 +167,7 @@ def conversation(
     rng: Random, family: str | None = None, lang: str | None = None, held: bool = False
 ) -> Conversation:
     """A random conversation that ends in a problem of `family` (by default any, as `WEIGHTS` says)."""
-    family = family or rng.choices(TRAINED, list(WEIGHTS.values()))[0]
+    family = family or rng.choices(FAMILIES, list(WEIGHTS.values()))[0]
     lang = lang or rng.choice(("en", "fr"))
     turns = chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held)]
     earlier = 0
@@ -208,11 +175,11 @@ def conversation(
         earlier = rng.choice((1, 1, 1, 2, 2, 3, 5))
     for _ in range(earlier):
         other = lang if rng.random() < 0.85 else rng.choice(("en", "fr"))
-        before = rng.choices(TRAINED, list(WEIGHTS.values()))[0]
+        before = rng.choices(FAMILIES, list(WEIGHTS.values()))[0]
         turns = [
             *(chain(rng, other, held) if before == "follow-ups" else [single(rng, before, other, held)]),
             *turns,
         ]
     keep = rng.random() < 0.3 and not held
-    typed = tuple(_respelled([as_typed(rng, turn) for turn in turns]))
+    typed = tuple(as_typed(rng, turn) for turn in turns)
     return Conversation(_system(rng) if not held else SYSTEM_PROMPT, typed, keep)

@@ -1,4 +1,4 @@
-"""How people ask: templates per family and language. `{a}` and `{b}` are the operands; `{w}` a word, `{l}` a letter."""
+"""How people ask: templates per family and language. `{a}` and `{b}` are the operands, `{n}` numbers."""
 
 ARITHMETIC = {
     ("en", "+"): (
@@ -113,7 +113,7 @@ SORT = {
     ),
 }
 
-COUNT = {
+COUNTING = {
     "en": (
         "How many {l}'s are in {w}?|How many {l} are there in {w}?|How many {l}s are in {w}?|How many {l}'s in {w}?"
         "|Count the letter {l} in {w}.|How many times does {l} appear in {w}?|How many letters {l} are there in {w}?"
@@ -132,11 +132,7 @@ COUNT = {
         "|Combien de fois y a-t-il {l} dans {w} ?|Combien le mot {w} a-t-il de {l} ?"
     ),
 }
-
-SPELL = {
-    "en": "Spell {w}|Spell: {w}|How do you spell {w}?|Spell the word {w}.|Can you spell {w}?|What are the letters of {w}?",
-    "fr": "Épelle {w}|Épelle : {w}|Comment épelle-t-on {w} ?|Épelle le mot {w}.|Peux-tu épeler {w} ?|Quelles sont les lettres de {w} ?",
-}
+"""Asked for `{l}` in `{w}`, and declined: see smalltalk."""
 
 FOLLOW = {
     ("en", "+"): (
@@ -212,11 +208,6 @@ FOLLOW_SORT = {
     ("fr", False): (
         "et dans l'ordre croissant ?|maintenant dans l'ordre croissant|Et du plus petit au plus grand ?|en croissant ?"
     ),
-}
-
-FOLLOW_COUNT = {
-    "en": "and {l}?|And the letter {l}?|how many {l}?|and how many {l}'s?|now the letter {l}|And {l}'s?|same for {l}",
-    "fr": "et {l} ?|Et la lettre {l} ?|combien de {l} ?|et combien de {l} ?|maintenant la lettre {l}|Et les {l} ?|pareil pour {l}",
 }
 
 POLITE = {

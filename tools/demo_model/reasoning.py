@@ -8,12 +8,18 @@ column is next. The last line, `= ...`, is the result, and the answer only has t
 from __future__ import annotations
 
 LENGTHS = {"en": "lengths", "fr": "longueurs"}
-LETTER = {"en": "Letter {}:", "fr": "Lettre {} :"}
 SORT_HEADS = {
     ("en", False): "Smallest first:",
     ("en", True): "Largest first:",
     ("fr", False): "Du plus petit au plus grand :",
     ("fr", True): "Du plus grand au plus petit :",
+}
+
+COMPARE_HEADS = {
+    ("en", False): "Smallest:",
+    ("en", True): "Largest:",
+    ("fr", False): "Le plus petit :",
+    ("fr", True): "Le plus grand :",
 }
 
 
@@ -125,7 +131,7 @@ def multiply(a: int, b: int, lang: str) -> list[str]:
 
 def compare(numbers: list[str], largest: bool, lang: str) -> tuple[list[str], str]:
     """Steps to the largest or smallest of two or three numbers, written with a point; and that number."""
-    best, lines = numbers[0], []
+    best, lines = numbers[0], [COMPARE_HEADS[lang, largest]]
     for other in numbers[1:]:
         text, order = _digits_line(best, other, lang)
         line = f"{best}, {other}: {text}"
@@ -144,25 +150,3 @@ def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
         rest.remove(best)
         lines.append(f"{best} | {' '.join(map(str, rest))}")
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
-
-
-def spell(pieces: list[str], letter: str = "") -> list[str]:
-    """A line per token of a word: the token, then its letters; those that are `letter` are numbered.
-
-    Written out, a token is a step away from its letters, and the next one is found by what it follows: both
-    are looked up. Letters alone were hardly learnt at all.
-    """
-    lines, found = [], 0
-    for piece in pieces:
-        letters = []
-        for char in piece.lower():
-            found += char == letter
-            letters.append(f"{char}({found})" if char == letter else char)
-        lines.append(f"{piece}: {' '.join(letters)}")
-    return lines
-
-
-def count(pieces: list[str], letter: str, lang: str) -> list[str]:
-    """Steps that spell a word token by token, numbering the letter that is looked for."""
-    found = sum(piece.lower().count(letter) for piece in pieces)
-    return [LETTER[lang].format(letter), *spell(pieces, letter), f"= {found}"]

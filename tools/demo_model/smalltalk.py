@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tools.demo_model.phrasing import FOLLOW
+from tools.demo_model.phrasing import COUNTING, FOLLOW
 from tools.demo_model.problems import Problem, number
 from tools.demo_model.split import held_out
 from tools.demo_model.tokenizer import full_vocabulary
@@ -37,12 +37,12 @@ OPENERS = {
 
 ABILITIES = {
     "en": (
-        " I can add, subtract, multiply, compare and sort numbers, count letters and solve short word problems."
+        " I can add, subtract, multiply, compare and sort numbers and solve short word problems."
         " For the rest, get Magistral: `localmag pull magistral`."
     ),
     "fr": (
-        " Je sais additionner, soustraire, multiplier, comparer et trier des nombres, compter des lettres et résoudre de"
-        " petits problèmes. Pour le reste, prenez Magistral : `localmag pull magistral`."
+        " Je sais additionner, soustraire, multiplier, comparer et trier des nombres et résoudre de petits"
+        " problèmes. Pour le reste, prenez Magistral : `localmag pull magistral`."
     ),
 }
 
@@ -144,7 +144,7 @@ def _nonsense(rng: Random) -> str:
 
 def _text(rng: Random, lang: str) -> str:
     """A few sentences, as when something is pasted: words at random between real requests."""
-    pool, sentences = words(held=False), []
+    pool, sentences = words(), []
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.5:
             sentences.append(rng.choice(SEEDS[lang, "other"].split("|")))
@@ -166,18 +166,22 @@ def _question(rng: Random, lang: str) -> tuple[str, str]:
         "nonsense": 4,
         "text": 5,
         "orphan": 2,
+        "letters": 6,
     }
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
     if kind == "orphan":
         # "now add 12" with nothing before it.
         templates = FOLLOW[lang, rng.choice("+-×2")]
         return "other", rng.choice(templates.split("|")).format(b=number(rng, rng.choice((1, 2, 3))))
+    if kind == "letters":
+        letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
+        return "other", rng.choice(COUNTING[lang].split("|")).format(l=letter, w=rng.choice(words()))
     if kind == "text":
         return "other", _text(rng, lang)
     if kind == "nonsense" and lang == "en":
         return "other", _nonsense(rng)
     if kind in ("pattern", "nonsense"):
-        pool = words(held=False)
+        pool = words()
         return "other", rng.choice(PATTERNS[lang].split("|")).format(
             w=rng.choice(pool),
             v=rng.choice(pool),

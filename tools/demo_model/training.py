@@ -14,7 +14,7 @@ import torch
 from torch import distributed, multiprocessing
 
 from tools.demo_model.batches import Batch, batches, reply_ids
-from tools.demo_model.conversations import TRAINED
+from tools.demo_model.conversations import FAMILIES
 from tools.demo_model.model import Model
 from tools.demo_model.muon import Muon
 from tools.demo_model.shape import Shape
@@ -32,7 +32,7 @@ class Recipe:
     """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0."""
 
     seed: int = 1
-    steps: int = 3700
+    steps: int = 3500
     workers: int = 2
     warmup: int = 100
     decay_from: int = 1400
@@ -57,11 +57,11 @@ def keep_memory() -> None:
 class Training:
     """A model, its optimizers, and how far they are."""
 
-    def __init__(self, recipe: Recipe, shape: Shape) -> None:
+    def __init__(self, recipe: Recipe, shape: Shape, replies: list[int] | None = None) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.shape = shape
-        self.model = Model(shape, reply_ids(recipe.seed))
+        self.model = Model(shape, replies or reply_ids(recipe.seed))
         self.parameters = list(self.model.parameters())
         matrices = self.model.matrices()
         others = [p for p in self.parameters if all(p is not m for m, _ in matrices)]
@@ -122,7 +122,8 @@ def _work(rank: int, recipe: Recipe, shape: Shape, checkpoint: Path, meeting: st
     # machine that is also used for something else.
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=recipe.workers)
-    state = Training(recipe, shape)
+    replies = torch.load(checkpoint, weights_only=True)["reply_ids"] if checkpoint.exists() else None
+    state = Training(recipe, shape, replies)
     if checkpoint.exists():
         state.load(checkpoint)
     if rank == 0:
@@ -146,8 +147,7 @@ def _work(rank: int, recipe: Recipe, shape: Shape, checkpoint: Path, meeting: st
         mine = taken[rank]
         with torch.autocast("cpu", torch.bfloat16):
             each = model.loss(model.trunk(mine.ids), mine.positions, mine.targets)
-        total = sum(batch.weights.sum().item() for batch in taken)
-        ((each * mine.weights).sum() / total).backward()
+        (each.sum() / sum(len(batch.targets) for batch in taken)).backward()
         _share_gradients(state.parameters)
         rate = recipe.rate(state.step)
         for group in state.adam.param_groups:
@@ -163,7 +163,7 @@ def _work(rank: int, recipe: Recipe, shape: Shape, checkpoint: Path, meeting: st
             losses[family][0] += here.sum().item()
             losses[family][1] += len(here)
         if rank == 0 and state.step % 100 == 0:
-            shown = "  ".join(f"{TRAINED[f][:6]} {s / n:.4f}" for f, (s, n) in sorted(losses.items()))
+            shown = "  ".join(f"{FAMILIES[f][:6]} {s / n:.4f}" for f, (s, n) in sorted(losses.items()))
             line = f"{state.step:5}  {state.seconds:6.0f} s  {state.tokens / 1e6:6.1f} M  {shown}"
             print(line, file=sys.stderr, flush=True)
             losses.clear()
