@@ -1,6 +1,6 @@
 """How the cost of a token grows with what is on the screen: `python -m tests.tui.flat`.
 
-The same 40,000 tokens are streamed as reasoning, as prose, as one code fence and as one list, in frames
+The same 20,000 tokens are streamed as reasoning, as prose, as one code fence and as one list, in frames
 of 50; printed is the processor time per frame in each quarter, and the last as a multiple of the first.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from localmag.tui.app import ChatApp
 from localmag.tui.reply import Reply
@@ -29,8 +29,14 @@ STREAMS: dict[str, Callable[[int], Event]] = {
 }
 
 
-async def streamed(app: ChatApp, event_at: Callable[[int], Event], tokens: int) -> list[float]:
-    """Stream into the running app; returns processor seconds per frame by quarter."""
+async def streamed(
+    app: ChatApp,
+    event_at: Callable[[int], Event],
+    tokens: int,
+    cost: Callable[[], float],
+    paint: Callable[[], Awaitable[object]],
+) -> list[float]:
+    """Stream into the running app; returns how much `cost` grew per frame, by quarter."""
     chat = app.chat
     reply = Reply("Go on.")
     chat.replies.append(reply)
@@ -40,27 +46,26 @@ async def streamed(app: ChatApp, event_at: Callable[[int], Event], tokens: int) 
     quarters: list[float] = []
     frames = tokens // FRAME // 4
     for quarter in range(4):
-        start = time.process_time()
+        start = cost()
         for frame in range(frames):
             for n in range(FRAME):
                 reply.fold(event_at((quarter * frames + frame) * FRAME + n), 1.0)
             chat.draw()
-            await asyncio.sleep(0)
-            await app.animator.wait_for_idle()
-        quarters.append((time.process_time() - start) / frames)
+            await paint()
+        quarters.append((cost() - start) / frames)
     chat.current = None
     return quarters
 
 
-async def growth(name: str, tokens: int) -> list[float]:
+async def growth(name: str, tokens: int, cost: Callable[[], float] = time.process_time) -> list[float]:
     app = app_of()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot.pause, lambda: app.chat.opened)
-        return await streamed(app, STREAMS[name], tokens)
+        return await streamed(app, STREAMS[name], tokens, cost, lambda: pilot.pause(0))
 
 
 if __name__ == "__main__":
     for name in STREAMS:
-        costs = asyncio.run(growth(name, 40_000))
+        costs = asyncio.run(growth(name, 20_000))
         times = "  ".join(f"{cost * 1000:6.2f}" for cost in costs)
         print(f"{name:24} ms per frame of {FRAME}: {times}   x{costs[3] / costs[0]:.2f}")  # noqa: T201

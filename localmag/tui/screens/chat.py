@@ -25,7 +25,7 @@ from localmag.tui.widgets.transcript import Transcript
 from localmag.tui.worker import Began, Ended, Failed, Note, Opened, Opener, Turns
 from localmag.types import Loading
 
-FRAME_S = 0.05
+FRAME_S = 0.06
 """Seconds between two drawings of what streams in."""
 TICK_S = 0.25
 """Seconds between two drawings while only the clocks move."""
