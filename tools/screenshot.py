@@ -21,7 +21,7 @@ from localmag.tui import Label, Report
 from localmag.tui.app import ChatApp
 from localmag.types import Sampling
 
-QUESTIONS = ("What is 478 + 356?", "Et maintenant, ajoute 12.", "How many r's are in strawberry?")
+QUESTIONS = ("What is 478 + 356?", "Et maintenant, ajoute 12.", "Which is larger, 9.11 or 9.8?")
 SIZE = (116, 34)  # columns, rows
 WEB_FONT = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)  # a picture of ours fetches nothing
 

@@ -18,6 +18,11 @@ from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
 from localmag.sessions import Session, Sessions
 from localmag.types import Stop
 
+_DEMO_GREETING = (
+    "Ask the demo for sums, differences and products, which number is larger, a list in order, or a small "
+    "story problem, in English or French: What is 478 + 356? Then go on: now add 12."
+)
+
 
 def chat(
     model: Annotated[
@@ -102,14 +107,21 @@ def _screen(run: options.Run, past: Session | None) -> None:
 
         found = run.installed
         label = tui.Label(found.title, found.build, run.spec.backend, run.spec.context)
-        code = tui.run(open_conversation, label=label, offer=_offer() if run.stands_in else None)
+        code = tui.run(
+            open_conversation,
+            label=label,
+            offer=_offer() if run.stands_in else None,
+            greeting=_DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
+            theme=run.theme,
+            show_thinking=run.show_thinking,
+        )
     raise typer.Exit(code)
 
 
 def _offer() -> str:
     return (
         "No Magistral is on this machine yet. The bundled demo is a tiny reasoning model, trained for this "
-        f"program: it does arithmetic, sorting and counting. {options.how_to_get_magistral()}"
+        f"program: it does arithmetic and sorts numbers. {options.how_to_get_magistral()}"
     )
 
 

@@ -88,6 +88,8 @@ class Run:
     """The system prompt's source text, None for none."""
     system_is_template: bool
     """Whether [THINK]…[/THINK] in it are control tokens: in the model's prompt and in files, not in TEXT."""
+    theme: str | None
+    show_thinking: bool
 
 
 def resolve(
@@ -135,6 +137,8 @@ def resolve(
         keep_reasoning=settings.keep_reasoning if keep is None else keep,
         system=text,
         system_is_template=is_template,
+        theme=settings.theme,
+        show_thinking=settings.show_thinking,
     )
 
 

@@ -15,7 +15,13 @@ GREETING = "Ask something. What you write and what it answers stay on this machi
 
 
 def run(
-    open_conversation: Opener, *, label: Label, offer: str | None = None, greeting: str = GREETING
+    open_conversation: Opener,
+    *,
+    label: Label,
+    offer: str | None = None,
+    greeting: str = GREETING,
+    theme: str | None = None,
+    show_thinking: bool = True,
 ) -> int:
     """Show the chat until the user leaves; returns the exit code.
 
@@ -23,9 +29,14 @@ def run(
     the engine and returns the conversation; it may `report` Loading events, also later and from any
     thread. If it raises, the error is shown, and it is called again with the next message. The conversation
     is used in that same thread only. With `offer`, a text that says how to get weights, the user is first
-    asked whether to go on with the demo. `greeting` stands where nothing has been said yet.
+    asked whether to go on with the demo. `greeting` stands where nothing has been said yet. `theme` is the
+    name of one of Textual's or ours; `show_thinking` False keeps the reasoning pane shut until it is opened.
+
+    Raises WrongUsage for a theme that does not exist.
     """
-    app = ChatApp(open_conversation, label, offer=offer, greeting=greeting)
+    app = ChatApp(open_conversation, label, offer=offer, greeting=greeting, theme=theme)
+    if not show_thinking:
+        app.chat.reasoning_open = False
     code = app.run()
     saved = app.chat.turns.close(SAVING_S)
     if not saved:

@@ -10,6 +10,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from localmag.errors import WrongUsage
 from localmag.tui.screens.chat import ChatScreen, Label
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
@@ -27,14 +28,25 @@ class ChatApp(App[int]):
     ]
 
     def __init__(
-        self, open_conversation: Opener, label: Label, *, offer: str | None = None, greeting: str = ""
+        self,
+        open_conversation: Opener,
+        label: Label,
+        *,
+        offer: str | None = None,
+        greeting: str = "",
+        theme: str | None = None,
     ) -> None:
         super().__init__()
         self.chat = ChatScreen(open_conversation, label, greeting)
         self._offer = offer
-        for theme in (DARK, LIGHT):
-            self.register_theme(theme)
-        self.theme = preferred(os.environ)
+        for ours in (DARK, LIGHT):
+            self.register_theme(ours)
+        if theme is not None and theme not in self.available_themes:
+            names = ", ".join(sorted(self.available_themes))
+            raise WrongUsage(
+                f"There is no theme {theme!r}.", f"Set `theme` in config.toml to one of {names}."
+            )
+        self.theme = theme or preferred(os.environ)
 
     def get_default_screen(self) -> Screen[None]:
         return self.chat
