@@ -6,6 +6,7 @@ name. Every field is explained here; what a model's card does not say is left ou
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -20,6 +21,7 @@ from localmag.errors import NotFound, WrongUsage
 DEMO = "demo"
 NEWEST = "magistral"
 
+_REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
 _TOML: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
 
 _T = TypeVar("_T", bound="Model | Build | Shape")
@@ -182,11 +184,24 @@ def _read(path: Path) -> tuple[Model, ...]:
 def _model(path: Path, table: dict[str, Any]) -> Model:
     told = dict(table)
     builds = tuple(_make(Build, path, b) for b in told.pop("build", []))
+    if path != _shipped():
+        _require_repos(path, told, builds)
     if not builds:
         raise WrongUsage(f"{path}: model {told.get('name')!r} has no build.", "Add a [[model.build]] to it.")
     if "shape" in told:
         told["shape"] = _make(Shape, path, told["shape"])
     return _make(Model, path, told | {"aliases": tuple(told.get("aliases", [])), "builds": builds})
+
+
+def _require_repos(path: Path, told: dict[str, Any], builds: tuple[Build, ...]) -> None:
+    """What a user adds is fetched, so it needs repositories; the demo, which needs none, is ours."""
+    if told.get("name") == DEMO:
+        raise WrongUsage(f"{path}: {DEMO!r} is the bundled model.", "Give your model another name.")
+    for repo in (told.get("repo"), *(b.repo for b in builds)):
+        if not isinstance(repo, str) or not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
+            raise WrongUsage(
+                f"{path}: {told.get('name')!r} has no repository {repo!r}.", "Write each as owner/name."
+            )
 
 
 def _make(kind: type[_T], path: Path, table: dict[str, Any]) -> _T:

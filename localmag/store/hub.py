@@ -8,6 +8,7 @@ nothing each time, and 14 GB are too many to lose.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ _BUSY = (408, 429, 500, 502, 503, 504)
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try of a request that the hub was too busy for
 _PATIENCE = 60.0  # the longest wait, in seconds, that the hub may ask of us
 _TIMEOUT = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # seconds to connect, and for any next byte
+
+_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 _T = TypeVar("_T")
 Tell = Callable[[str], None]
@@ -90,9 +93,20 @@ def listing(repo: str, tell: Tell) -> Listing:
     return Listing(repo, info.sha, tuple(files), licence)
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A file's bytes as they come. The first one's place is `start`, 0 if the range was ignored; `size` is
+    the whole file's as this answer tells it (None: it does not), which a login page's would not be.
+    """
+
+    start: int
+    size: int | None
+    chunks: Iterator[bytes]
+
+
 @contextmanager
-def stream(repo: str, commit: str, path: str, start: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """The file's bytes from `start` on, as they come, with where the first one really belongs (`start` or 0).
+def stream(repo: str, commit: str, path: str, start: int) -> Iterator[Stream]:
+    """Ask for the file's bytes from `start` on.
 
     Raises what the hub's client raises: the caller decides what is worth another try.
     """
@@ -104,7 +118,11 @@ def stream(repo: str, commit: str, path: str, start: int) -> Iterator[tuple[int,
     # Redirects are followed anew each time: the address of the bytes is signed for a short while only.
     with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as answer:
         hf_raise_for_status(answer)
-        yield (start if answer.status_code == 206 else 0), answer.iter_bytes()
+        if found := _RANGE.fullmatch(answer.headers.get("Content-Range", "")):
+            yield Stream(int(found[1]), int(found[2]), answer.iter_bytes())
+        else:
+            told = "" if "Content-Encoding" in answer.headers else answer.headers.get("Content-Length", "")
+            yield Stream(0, int(told) if told.isdigit() else None, answer.iter_bytes())
 
 
 def patiently(call: Callable[[], _T], tell: Tell) -> _T:

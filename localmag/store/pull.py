@@ -7,11 +7,13 @@ the hub's own do they get the name under which any tool would find them.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -181,9 +183,11 @@ def _wanted(there: Listing, remote: Remote) -> Wanted:
 
 
 def _free(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    """Of the disk that the folder is on, or would be."""
+    there = next((p for p in (folder, *folder.parents) if p.exists()), None)
+    if there is None:
+        raise NotFound(f"The disk of {folder} is not there.", "Check HF_HOME and HF_HUB_CACHE.")
+    return shutil.disk_usage(there).free
 
 
 # ── Fetching it ───────────────────────────────────────────────────────────────────────────────────
@@ -193,20 +197,33 @@ def fetch(plan: Plan) -> Iterator[Step]:
     """Do what the plan says, file by file. Closing the iterator stops it; what has arrived is kept.
 
     Raises HubFailed if the network or the hub fails, BadFile if what arrived (or was here) is not what the
-    hub says it is, RunFailed if another program is fetching the same file or the disk fails.
+    hub says it is, DoesNotFit if the disk fills up, RunFailed if another program is fetching the same file or
+    the disk fails.
     """
-    for file in plan.files:
-        if not file.verified:
-            try:
+    with _disk(plan.folder):
+        for file in plan.files:
+            if not file.verified:
                 yield from _fetch(file)
-            except OSError as exc:
-                raise RunFailed(
-                    f"{file.path} cannot be written to {plan.folder} ({exc.strerror or exc}).",
-                    "Check the disk and its permissions; what has arrived is kept.",
-                ) from exc
-        yield Verified(file)
-    for repo, commit in {f.repo: f.commit for f in plan.files}.items():
-        cache.set_main(repo, commit)
+            yield Verified(file)
+        for repo, commit in {f.repo: f.commit for f in plan.files}.items():
+            cache.set_main(repo, commit)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """The disk's failures in our words; the hub's were told further in."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno == errno.ENOSPC:
+            raise DoesNotFit(
+                f"The disk of {folder} is full.",
+                "Free some space, and run this again to go on; what has arrived is kept.",
+            ) from exc
+        raise RunFailed(
+            f"{exc.filename or folder} cannot be written ({exc.strerror or exc}).",
+            "Check the disk and its permissions, and run this again; what has arrived is kept.",
+        ) from exc
 
 
 def _fetch(file: Wanted) -> Iterator[Step]:
@@ -280,14 +297,18 @@ def _download(file: Wanted, out: BinaryIO, follower: digest.Follower) -> Iterato
         wait = 0.0
         with hub.failures(file.repo):
             try:
-                with hub.stream(file.repo, file.commit, file.path, done) as (start, chunks):
-                    if start != done:
+                with hub.stream(file.repo, file.commit, file.path, done) as answer:
+                    ours = answer.size == file.size or (answer.size is None and not done)
+                    ours = ours and answer.start in (0, done)
+                    if ours and answer.start != done:
                         done = _again(out, follower)
-                    for chunk in chunks:
+                    for chunk in answer.chunks if ours else ():
                         out.write(chunk[: file.size - done])
                         done = out.tell()
                         follower.written(done)
                         yield Fetching(file, done)
+                        if done == file.size:
+                            break
             except HfHubHTTPError as exc:
                 wait = _after(exc, in_vain)
                 if exc.response.status_code == 416:  # it has fewer bytes than we have of it: ours are not its
@@ -299,10 +320,11 @@ def _download(file: Wanted, out: BinaryIO, follower: digest.Follower) -> Iterato
         furthest = max(done, furthest)
         if in_vain >= _TRIES and not wait:
             raise HubFailed(
-                f"The hub keeps sending nothing of {file.path}.", "Run this again later to go on."
+                f"What answers for {file.path} is not that file.",
+                "Check the proxy, and whether this network has a login page; then run this again to go on.",
             )
         if wait or in_vain:
-            yield Waiting("the connection broke" if not wait else "the hub is busy", wait or 1.0)
+            yield Waiting("the hub is busy" if wait else "the connection broke", wait or 1.0)
             time.sleep(wait or 1.0)
 
 

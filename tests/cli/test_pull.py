@@ -186,6 +186,16 @@ def test_what_arrives_damaged_is_removed(hub: Hub, pull: Pull) -> None:
     assert not list((cached(WEIGHTS_REPO) / "blobs").iterdir())
 
 
+def test_a_login_page_in_the_middle_costs_nothing_of_what_arrived(hub: Hub, pull: Pull) -> None:
+    hub.faults += [Cut(WEIGHTS, times=1, after=1_000_000), Status(WEIGHTS, status=200)]
+    done = pull()
+    assert done.returncode == 5
+    assert two_sentences(done.stderr)
+    hub.faults.clear()
+    assert pull().returncode == 0
+    assert hub.sent[WEIGHTS] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+
+
 def test_a_gated_repository_says_how_to_log_in_and_the_login_stays_with_the_hub(hub: Hub, pull: Pull) -> None:
     hub.repos[WEIGHTS_REPO].gated = True
     hub.repos[WEIGHTS_REPO].token = "hf_secret"

@@ -130,6 +130,13 @@ class NoRanges(Fault):
 # ── The hub ───────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed is no error of ours."""
+
+
 class Hub:
     def __init__(self) -> None:
         self.repos: dict[str, Repo] = {}
@@ -138,8 +145,7 @@ class Hub:
         self.sent: dict[str, int] = {}  # bytes of each file that left this server
         self.slow = 0.0  # seconds to sleep after each block of a file
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
 
     def reset(self) -> None:
         """As new, at the same address."""

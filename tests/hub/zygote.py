@@ -72,14 +72,19 @@ class Run:
 
     @property
     def stdout(self) -> str:
-        return (self._folder / "stdout").read_text(encoding="utf-8")
+        return _text(self._folder / "stdout")
 
     @property
     def stderr(self) -> str:
-        return (self._folder / "stderr").read_text(encoding="utf-8")
+        return _text(self._folder / "stderr")
 
     def wait(self, timeout: float = 60) -> int:
         raise NotImplementedError
+
+
+def _text(file: Path) -> str:
+    """What was written so far; nothing if the run has not come so far as to open it."""
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 class _Forked(Run):
