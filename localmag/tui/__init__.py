@@ -34,9 +34,9 @@ def run(
 
     Raises WrongUsage for a theme that does not exist.
     """
-    app = ChatApp(open_conversation, label, offer=offer, greeting=greeting, theme=theme)
-    if not show_thinking:
-        app.chat.reasoning_open = False
+    app = ChatApp(
+        open_conversation, label, offer=offer, greeting=greeting, theme=theme, show_thinking=show_thinking
+    )
     code = app.run()
     saved = app.chat.turns.close(SAVING_S)
     if not saved:
@@ -47,5 +47,5 @@ def run(
         sys.stderr.write(f"Not sent:\n{unsent}\n")
     if code is None and app.return_code:
         return app.return_code
-    error = app.chat.opening_error
+    error = app.chat.error
     return error.exit_code if error else code or 0

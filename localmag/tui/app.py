@@ -35,9 +35,12 @@ class ChatApp(App[int]):
         offer: str | None = None,
         greeting: str = "",
         theme: str | None = None,
+        show_thinking: bool = True,
     ) -> None:
         super().__init__()
         self.chat = ChatScreen(open_conversation, label, greeting)
+        if not show_thinking:
+            self.chat.reasoning_open = False
         self._offer = offer
         for ours in (DARK, LIGHT):
             self.register_theme(ours)

@@ -155,8 +155,10 @@ def test_a_failure_is_told_and_the_next_message_goes_through() -> None:
             await it.say("Go on")
             await it.until_shown("● failed", "partial ans", "The engine's process ended. Send", "anew.")
             assert it.chat.composer.text == ""
+            assert it.chat.error is died
             await it.say("Again")
             await it.until_shown("● done", "Back again.")
+            assert it.chat.error is None
 
     run(test())
 
@@ -187,13 +189,13 @@ def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     async def test() -> None:
         async with running(ChatApp(open_conversation, LABEL)) as it:
             await it.until_shown("● failed", "The weights are damaged. Pull them again.")
-            assert it.chat.opening_error is not None
-            assert it.chat.opening_error.exit_code == 6
+            assert it.chat.error is not None
+            assert it.chat.error.exit_code == 6
             await it.say("Hello?")
             await until(it.pilot.pause, lambda: it.chat.composer.text == "Hello?")
             await it.pilot.press("enter")
             await it.until_shown("● done", "Here I am.")
-            assert it.chat.opening_error is None
+            assert it.chat.error is None
 
     run(test())
 
@@ -548,6 +550,12 @@ def test_without_colours_it_says_the_same(monkeypatch: pytest.MonkeyPatch) -> No
                             assert len(set(colour.triplet)) == 1, segment
 
     run(test())
+
+
+def test_a_theme_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(WrongUsage, match="no theme 'nope'"):
+        ChatApp(ScriptedConversation().opener(), LABEL, theme="nope")
+    assert ChatApp(ScriptedConversation().opener(), LABEL, theme="monokai").theme == "monokai"
 
 
 # ── Copying, help, leaving ────────────────────────────────────────────────────────────────────────

@@ -348,6 +348,13 @@ class ChatScreen(Screen[None]):
         self.notify("Press Ctrl+C again to quit.", timeout=QUIT_S)
 
     @property
+    def error(self) -> LocalmagError | None:
+        """Why nothing came of it all: opening failed, or the last reply did and none before it succeeded."""
+        if self.opening_error or not self.replies or any(not reply.error for reply in self.replies):
+            return self.opening_error
+        return self.replies[-1].error
+
+    @property
     def unsent(self) -> str:
         """What was written and never sent."""
         return "\n\n".join(part for part in (*self.queued, self.composer.text) if part.strip())
