@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 
@@ -68,6 +69,24 @@ def test_esc_stops_the_real_engine_and_the_chat_goes_on() -> None:
         it.until("Stopped. What had arrived is kept.", "● stopped")
         it.type(f"What is 1 + 2?{ENTER}")
         it.until("▌ What is 1 + 2?", "first token")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the engine's process in /proc")
+def test_the_chat_survives_the_death_of_its_engine() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", *SHORT]) as it:
+        it.until("● ready")
+        it.type(f"What is 1 + 1?{ENTER}")
+        it.until("▌ What is 1 + 1?", "● done")
+        for engine in children(it.process.pid):
+            os.kill(engine, signal.SIGKILL)
+        it.type(f"What is 2 + 2?{ENTER}")
+        it.until("▌ What is 2 + 2?", "F1 keys")  # answered or failed
+        it.type(f"What is 3 + 3?{ENTER}")
+        it.until("▌ What is 3 + 3?", "● done")
+        it.type(CTRL_Q)
+        assert it.end() == 0
 
 
 def test_nothing_of_the_engine_reaches_the_terminal() -> None:
