@@ -49,6 +49,8 @@ def pull(
         if not yes:
             confirm(f"Fetch {size(plan.missing)}?")
         _fetch(plan, store.fetch(plan))
+        for line in store.contradictions(plan):
+            warn(f"{line}.")
     elif sys.stderr.isatty():
         warn(f"{found.title} {build.quant} is here already, and verified.")
     say(str(plan.weights))

@@ -80,7 +80,7 @@ def listing(repo: str, tell: Tell) -> Listing:
         except (LookupError, TypeError) as exc:
             raise ValueError("JSON, but no listing") from exc
         if info.gated:
-            patiently(lambda: api.auth_check(repo), tell)
+            patiently(lambda: _require_access(repo), tell)
         files = [
             Remote(s.rfilename, s.lfs.size, s.lfs.sha256) if s.lfs else Remote(s.rfilename, s.size, s.blob_id)
             for s in info.siblings or []
@@ -91,6 +91,16 @@ def listing(repo: str, tell: Tell) -> Listing:
     if not info.sha or not files:
         raise HubFailed(f"The hub's listing of {repo} is empty.", "Check HF_ENDPOINT, and try again later.")
     return Listing(repo, info.sha, tuple(files), licence)
+
+
+def _require_access(repo: str) -> None:
+    """The client's own `auth_check`, which would wait for an answer for ever."""
+    url = f"{constants.ENDPOINT}/api/models/{repo}/auth-check"
+    hf_raise_for_status(get_session().get(url, headers=_headers(), timeout=_TIMEOUT))
+
+
+def _headers() -> dict[str, str]:
+    return build_hf_headers(library_name="localmag", library_version=__version__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +120,7 @@ def stream(repo: str, commit: str, path: str, start: int) -> Iterator[Stream]:
 
     Raises what the hub's client raises: the caller decides what is worth another try.
     """
-    headers = build_hf_headers(library_name="localmag", library_version=__version__)
-    headers["Accept-Encoding"] = "identity"  # the digest is of the file's own bytes
+    headers = _headers() | {"Accept-Encoding": "identity"}  # the digest is of the file's own bytes
     if start:
         headers["Range"] = f"bytes={start}-"
     url = hf_hub_url(repo, path, revision=commit)
@@ -144,7 +153,7 @@ def busy(exc: HfHubHTTPError, wait: float) -> float | None:
     if exc.response.status_code not in _BUSY:
         return None
     wanted = exc.response.headers.get("Retry-After", "")
-    pause = float(wanted) if wanted.isdigit() else wait
+    pause = float(wanted) if wanted.isdecimal() else wait
     return pause if pause <= _PATIENCE else None
 
 

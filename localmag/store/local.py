@@ -13,7 +13,8 @@ from localmag.store import cache
 
 _UNKNOWN_CONTEXT = 8192  # tokens, for a file that does not say what it was trained for
 TOKENIZER = "tekken.json"
-EXTRAS = ("SYSTEM_PROMPT.txt", "params.json")  # of a base repository, where it has them
+PARAMS = "params.json"
+EXTRAS = ("SYSTEM_PROMPT.txt", PARAMS)  # of a base repository, where it has them
 _CARD = {"temperature": 0.7, "top_p": 0.95}  # the sampling of every Magistral card
 
 

@@ -8,6 +8,7 @@ the hub's own do they get the name under which any tool would find them.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -27,8 +28,12 @@ from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, DoesNotFit, HubFailed, NotFound, RunFailed, WrongUsage
 from localmag.store import cache, digest, hub, records
 from localmag.store.hub import Listing, Remote, Tell
-from localmag.store.local import EXTRAS, TOKENIZER
+from localmag.store.local import EXTRAS, PARAMS, TOKENIZER
 
+_SHAPE = {  # key of params.json → field of catalogue.Shape
+    "n_layers": "layers", "dim": "width", "n_heads": "heads", "n_kv_heads": "kv_heads",
+    "head_dim": "head_size", "hidden_dim": "ffn", "vocab_size": "vocabulary",
+}  # fmt: skip
 _SPARE = 256 * 1024 * 1024  # bytes of the disk left free
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")  # has tensors, but no vocabulary
 _TRIES = 3  # connections in a row that may bring nothing before it is an error
@@ -224,6 +229,22 @@ def _disk(folder: Path) -> Iterator[None]:
             f"{exc.filename or folder} cannot be written ({exc.strerror or exc}).",
             "Check the disk and its permissions, and run this again; what has arrived is kept.",
         ) from exc
+
+
+def contradictions(plan: Plan) -> list[str]:
+    """Where the params.json that was fetched tells another shape than the catalogue, one line for each."""
+    file = next((f for f in plan.files if f.path == PARAMS), None)
+    shape = plan.model.shape
+    if file is None or shape is None:
+        return []
+    try:
+        told = json.loads(cache.pointer(file.repo, file.commit, file.path).read_bytes())
+        pairs = [(key, told[key], getattr(shape, ours)) for key, ours in _SHAPE.items() if key in told]
+    except (OSError, ValueError, TypeError):
+        return [f"{PARAMS} of {file.repo} cannot be read, so the catalogue's shape is not confirmed"]
+    return [
+        f"{PARAMS} says {key} {theirs}, the catalogue {ours}" for key, theirs, ours in pairs if theirs != ours
+    ]
 
 
 def _fetch(file: Wanted) -> Iterator[Step]:

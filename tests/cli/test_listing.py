@@ -85,6 +85,16 @@ def test_a_pull_that_stopped_is_listed_with_how_far_it_came(hub: Hub, pull: Pull
     assert here["total_bytes"] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
 
 
+def test_looking_needs_no_client_of_the_hub(pull: Pull) -> None:
+    pull()
+    look = (
+        "import sys; from localmag import store; from localmag.store.inventory import here;"
+        "store.newest(); print(len(here())); assert not {'huggingface_hub', 'httpx2'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "2", done.stderr
+
+
 def test_show_tells_the_catalogue_and_what_is_here(pull: Pull, run: Zygote) -> None:
     pull()
     shown = json.loads(run("show", "magistral", "--json").stdout)

@@ -95,6 +95,21 @@ def test_a_file_that_is_not_there_is_answered_with_those_that_are(hub: Hub, run:
     assert not hub.sent
 
 
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        (b'{"dim": 5120, "n_layers": 48}', "n_layers 48, the catalogue 40"),
+        (b"[", "not confirmed"),
+        (b"3", "not"),
+    ],
+)
+def test_a_shape_unlike_the_catalogue_s_is_told(hub: Hub, pull: Pull, params: bytes, said: str) -> None:
+    hub.add(BASE_REPO, {"tekken.json": b"{}", "params.json": params})
+    done = pull()
+    assert done.returncode == 0
+    assert said in done.stderr
+
+
 def test_the_demo_needs_no_pull(hub: Hub, run: Zygote) -> None:
     done = run("pull", "demo", "--yes")
     assert done.returncode == 2
