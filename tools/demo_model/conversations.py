@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from random import Random
 
-from tools.demo_model import phrasing, problems, reasoning
+from tools.demo_model import phrasing, problems
 from tools.demo_model.problems import Problem, number, pick
 from tools.demo_model.smalltalk import smalltalk
 from tools.demo_model.split import held_operation
@@ -47,7 +47,7 @@ FAMILIES = (
 )
 """What is trained, evaluated and claimed."""
 
-WEIGHTS = dict(zip(FAMILIES, (10, 14, 12, 14, 18, 14, 15, 9), strict=True))
+WEIGHTS = dict(zip(FAMILIES, (6, 13, 9, 14, 24, 23, 16, 6), strict=True))
 """How often each family is drawn in training."""
 
 
@@ -113,13 +113,6 @@ def follow_up(rng: Random, last: Problem, held: bool) -> Problem | None:
         case ("compare", tuple(numbers), largest):
             question = pick(rng, phrasing.FOLLOW_COMPARE[lang, not largest])
             problem = problems.comparison_problem(question, list(numbers), not largest, lang)
-        case ("sort", tuple(numbers), descending):
-            question = pick(rng, phrasing.FOLLOW_SORT[lang, not descending])
-            problem = problems.sorting_problem(question, list(numbers), not descending, lang)
-            ordered = sorted(numbers, reverse=not descending)
-            # The last reply holds the sorted numbers: turning them round needs no new sort.
-            head = reasoning.SORT_HEADS[lang, not descending]
-            problem = replace(problem, steps=f"{head}\n= {' '.join(map(str, ordered))}")
         case _:
             return None
     return replace(problem, family="follow-ups")
@@ -127,7 +120,7 @@ def follow_up(rng: Random, last: Problem, held: bool) -> Problem | None:
 
 def chain(rng: Random, lang: str, held: bool) -> list[Problem]:
     """A problem and one to three follow-ups; where `held`, first and last are held out."""
-    first = rng.choice(("addition", "subtraction", "multiplication", "stories", "comparison", "sorting"))
+    first = rng.choice(("addition", "subtraction", "multiplication", "stories", "comparison"))
     turns = [single(rng, first, lang, held)]
     for _ in range(rng.choice((1, 1, 2, 3))):
         following = follow_up(rng, turns[-1], held)

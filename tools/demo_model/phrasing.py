@@ -192,24 +192,6 @@ FOLLOW_COMPARE = {
     ): "et le plus petit ?|lequel est le plus petit ?|Et le plus petit ?|maintenant le plus petit|et le minimum ?",
 }
 
-FOLLOW_SORT = {
-    (
-        "en",
-        True,
-    ): "now in descending order|and in descending order?|Now largest first.|and from largest to smallest?",
-    (
-        "en",
-        False,
-    ): "now in ascending order|and in ascending order?|Now smallest first.|and from smallest to largest?",
-    ("fr", True): (
-        "et dans l'ordre décroissant ?|maintenant dans l'ordre décroissant|Et du plus grand au plus petit ?"
-        "|en décroissant ?"
-    ),
-    ("fr", False): (
-        "et dans l'ordre croissant ?|maintenant dans l'ordre croissant|Et du plus petit au plus grand ?|en croissant ?"
-    ),
-}
-
 POLITE = {
     "en": (
         "{} please|{}, please|Please {}|Hi! {}|Hello, {}|Hey, {}|ok {}|{} thanks|{} Thank you!|Quick question: {}"
