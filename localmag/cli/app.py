@@ -1,20 +1,55 @@
-"""The commands, gathered. Each lives in a file of its own."""
+"""The commands, gathered. Each lives in a file of its own, imported when it is the one that was asked for."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from localmag import __version__
-from localmag.cli import ask, chat, listing, pull, sessions
+
+_HOMES = {
+    "chat": ("chat", "chat"),
+    "ask": ("ask", "ask"),
+    "pull": ("pull", "pull"),
+    "list": ("listing", "list_"),
+    "show": ("listing", "show"),
+    "rm": ("listing", "rm"),
+    "sessions": ("sessions", "app"),
+}
+"""Command → its file in this folder, and its function (or group) there."""
+
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+
+
+class Commands(TyperGroup):
+    """Imports a command's file when it is called or listed, so that chat does not wait for pull's imports."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _HOMES:
+            return None
+        file, name = _HOMES[cmd_name]
+        found = getattr(import_module(f"localmag.cli.{file}"), name)
+        if not isinstance(found, typer.Typer):
+            alone = typer.Typer(add_completion=False, **_PLAIN)
+            alone.command(cmd_name)(found)
+            found = alone
+        command = typer.main.get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     help="Run Mistral's Magistral reasoning models on your own machine, the thinking beside the answer.",
+    cls=Commands,
     no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    **_PLAIN,
 )
 
 
@@ -31,12 +66,3 @@ def root(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("chat")(chat.chat)
-app.command("ask")(ask.ask)
-app.command("pull")(pull.pull)
-app.command("list")(listing.list_)
-app.command("show")(listing.show)
-app.command("rm")(listing.rm)
-app.add_typer(sessions.app, name="sessions")

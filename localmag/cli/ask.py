@@ -6,17 +6,19 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localmag import catalogue
-from localmag.chat import Conversation
 from localmag.cli import options
 from localmag.cli.output import Printer, exhausted, say, warn
 from localmag.cli.turns import Interruptible, engine, prompt_messages, say_what_stands_in, setup_of, system_of
 from localmag.errors import NotFound, WrongUsage
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
+
+if TYPE_CHECKING:
+    from localmag.chat import Conversation
 
 
 def ask(
@@ -64,6 +66,8 @@ def ask(
     if dry_run:
         _show_prompt(run, text, as_json)
         return
+    from localmag.chat import Conversation  # not needed by a dry run
+
     say_what_stands_in(run)
     with engine(run) as running, Interruptible() as cancel:
         talk = Conversation.new(None, running, setup_of(run), system=system_of(run), seed=run.seed)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localmag import catalogue
-from localmag.chat import Conversation
 from localmag.cli import options
 from localmag.cli.output import Printer, say_error
 from localmag.cli.turns import Interruptible, engine, say_what_stands_in, setup_of, system_of
-from localmag.engines import Engine
 from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
-from localmag.sessions import Session, Sessions
 from localmag.types import Stop
+
+if TYPE_CHECKING:
+    from localmag.chat import Conversation
+    from localmag.engines import Engine
+    from localmag.sessions import Session, Sessions
+
+# The conversation, its database and its engine are imported where they are opened: after the first paint.
 
 _DEMO_GREETING = (
     "Ask the demo for sums, differences and products, which number is larger, a list in order, or a small "
@@ -75,6 +79,8 @@ def _past(continue_: bool, resume: str | None) -> Session | None:
         raise WrongUsage("--continue and --resume name two conversations.", "Give one of them.")
     if not continue_ and resume is None:
         return None
+    from localmag.sessions import Sessions
+
     with Sessions() as sessions:
         return sessions.load(resume).session if resume is not None else sessions.latest()
 
@@ -89,6 +95,8 @@ def _model_of(past: Session | None) -> str | None:
 def _conversation(
     run: options.Run, past: Session | None, sessions: Sessions, running: Engine
 ) -> Conversation:
+    from localmag.chat import Conversation
+
     if past:
         return Conversation.resume(sessions, past.id, running, setup_of(run), seed=run.seed)
     return Conversation.new(sessions, running, setup_of(run), system=system_of(run), seed=run.seed)
@@ -101,6 +109,8 @@ def _screen(run: options.Run, past: Session | None) -> None:
     with ExitStack() as open_things:
 
         def open_conversation(report: tui.Report) -> Conversation:
+            from localmag.sessions import Sessions
+
             sessions = open_things.enter_context(Sessions())
             running = open_things.enter_context(engine(run))
             return _conversation(run, past, sessions, running)
@@ -127,6 +137,8 @@ def _offer() -> str:
 
 def _lines(run: options.Run, past: Session | None) -> None:
     """One line in, one answer out. A reply that fails is reported, and the next line is still answered."""
+    from localmag.sessions import Sessions
+
     say_what_stands_in(run)
     failed = None
     with Sessions() as sessions, engine(run) as running:

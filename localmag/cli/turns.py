@@ -7,14 +7,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
 
 from localmag import catalogue
 from localmag.cli.options import Run, how_to_get_magistral
 from localmag.cli.output import warn
-from localmag.engines.host import HostedEngine
-from localmag.prompt import system_message
-from localmag.sessions import Setup
 from localmag.types import Message
+
+if TYPE_CHECKING:
+    from localmag.engines.host import HostedEngine
+    from localmag.sessions import Setup
+
+# What runs a turn is imported by the functions that need it: the screen paints before they are called.
 
 
 class Interruptible:
@@ -50,6 +54,8 @@ def say_what_stands_in(run: Run) -> None:
 @contextmanager
 def engine(run: Run) -> Iterator[HostedEngine]:
     """The run's engine, loading already, closed at the end whatever happens."""
+    from localmag.engines.host import HostedEngine
+
     running = HostedEngine(run.spec)
     try:
         running.start()
@@ -60,6 +66,8 @@ def engine(run: Run) -> Iterator[HostedEngine]:
 
 def system_of(run: Run) -> Message | None:
     """The system message; [THINK] markers are control tokens in a prompt file only, never in typed text."""
+    from localmag.prompt import system_message
+
     if run.system is None:
         return None
     return system_message(run.system) if run.system_is_template else Message.of("system", run.system)
@@ -73,6 +81,8 @@ def prompt_messages(run: Run, text: str) -> list[Message]:
 
 def setup_of(run: Run) -> Setup:
     """What is kept on disk of how a reply was written; a file the user pointed at is kept by its path."""
+    from localmag.sessions import Setup
+
     found = run.installed
     return Setup(
         model=found.model if catalogue.is_name(found.model) else str(found.weights.absolute()),
