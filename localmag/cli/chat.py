@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +16,17 @@ from localmag.cli import options
 from localmag.cli.output import Printer, say_error
 from localmag.cli.turns import Interruptible, engine, say_what_stands_in, setup_of, system_of
 from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
-from localmag.types import Stop
+from localmag.types import Loading, Stop
 
 if TYPE_CHECKING:
     from localmag.chat import Conversation
     from localmag.engines import Engine
+    from localmag.engines.host import HostedEngine
     from localmag.sessions import Session, Sessions
 
 # The conversation, its database and its engine are imported where they are opened: after the first paint.
+
+_LOOK_S = 0.2  # between two looks at how far loading is
 
 _DEMO_GREETING = (
     "Ask the demo for sums, differences and products, which number is larger, a list in order, or a small "
@@ -113,6 +119,7 @@ def _screen(run: options.Run, past: Session | None) -> None:
 
             sessions = open_things.enter_context(Sessions())
             running = open_things.enter_context(engine(run))
+            threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
             return _conversation(run, past, sessions, running)
 
         found = run.installed
@@ -126,6 +133,14 @@ def _screen(run: options.Run, past: Session | None) -> None:
             show_thinking=run.show_thinking,
         )
     raise typer.Exit(code)
+
+
+def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> None:
+    """Report how far loading is before anything has been asked; its failure is the first reply's to say."""
+    while running.pid is not None and (fraction := running.loaded) < 1:
+        report(Loading(fraction))
+        time.sleep(_LOOK_S)
+    report(Loading(1.0))
 
 
 def _offer() -> str:

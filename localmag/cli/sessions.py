@@ -14,7 +14,12 @@ from localmag.cli.output import confirm, say
 from localmag.sessions import Entry, Session, Sessions, Transcript
 from localmag.types import Malformed, Text, Thinking, ToolCall
 
-app = typer.Typer(help="List, show and remove conversations.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show and remove conversations.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A conversation's id, or its first characters.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

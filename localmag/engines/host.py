@@ -70,6 +70,12 @@ class HostedEngine:
             yield from _events(child, number, frames, cancel)
 
     @property
+    def loaded(self) -> float:
+        """How much of the weights is in memory, 0 to 1; 0 while no child runs."""
+        child = self._child
+        return child.fraction if child and not child.has_ended() else 0.0
+
+    @property
     def pid(self) -> int | None:
         """The child's process id while one runs."""
         child = self._child
