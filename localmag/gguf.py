@@ -80,6 +80,8 @@ def read(path: Path) -> Header:
     Raises NotFound if there is no such file, BadFile if it is not a GGUF, is cut short or contradicts itself.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise BadFile(f"{path} is not a regular file.", "Give the path of a model's .gguf file.")
         with path.open("rb") as f:
             if f.read(4) != b"GGUF":
                 raise BadFile(f"{path} is not a GGUF file.", "Give the path of a model's .gguf file.")

@@ -18,9 +18,14 @@ from localmag.errors import WrongUsage
 _DIRS = PlatformDirs("localmag", appauthor=False)
 
 
+def expanded(path: str) -> Path:
+    """`~` made the home folder, as the shell does: a name that the system does not know stays as typed."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises for an unknown user
+
+
 def _folder(kind: str, otherwise: Path) -> Path:
     home = os.environ.get("LOCALMAG_HOME")
-    path = Path(home).expanduser() / kind if home else otherwise
+    path = expanded(home) / kind if home else otherwise
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's
     except OSError as exc:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 _THINK = re.compile(r"\[THINK\](.*?)\[/THINK\]", re.DOTALL)
 _CALL_ID = re.compile("[a-zA-Z0-9]{9}")
 _BYTES = 256  # Tekken's first ranks are the single bytes
+_MOST_IDS = 2**21  # sixteen times the largest vocabulary there is
+_COUNT = re.compile(rb'"default_(?:vocab_size|num_special_tokens)"\s*:\s*(\d+)')
+_EMPTY_PATTERN = re.compile(rb'"pattern"\s*:\s*""')
 
 
 def system_message(template: str) -> Message:
@@ -96,6 +99,7 @@ class Codec:
             )
         todo = "Pull the model again, or take tekken.json from its own repository."
         try:
+            _refuse_absurd(tekken_json.read_bytes())
             if not is_tekken(tekken_json):
                 raise ValueError("it is not a file with a name like tekken.json")
             mistral = MistralTokenizer.from_file(tekken_json)
@@ -177,6 +181,15 @@ class Codec:
         """The ids as one text, control tokens by name. For reading: names and text look the same here."""
         spelled = (self.control.names[i].encode() if self.is_control(i) else self.id_to_bytes(i) for i in ids)
         return b"".join(spelled).decode("utf-8", "backslashreplace")
+
+
+def _refuse_absurd(data: bytes) -> None:
+    """What hangs or panics the readers behind mistral-common, told from the bytes. Raises ValueError."""
+    for count in _COUNT.findall(data):
+        if int(count) > _MOST_IDS:
+            raise ValueError(f"it counts {int(count):,} ids")
+    if _EMPTY_PATTERN.search(data):
+        raise ValueError("its pattern is empty")
 
 
 # ── A conversation as it happened, into the shape that the validators accept ──────────────────────

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from localmag import __version__
 from localmag.errors import LocalmagError
+from localmag.sanitize import sanitize
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _SIGINT_EXIT = 130
+_LAST_S = 8.0  # from a SIGTERM or SIGHUP until the program is ended, whatever it waits for
 
 
 def main() -> NoReturn:
@@ -34,6 +37,12 @@ def main() -> NoReturn:
     except BrokenPipeError:
         _discard_stdout()  # whoever read us (`| head`) has gone: that is not an error
         sys.exit(0)
+    except OSError as exc:
+        _fail(
+            f"The operating system refused ({exc.strerror or exc}).",
+            1,
+            "Check the disk, the permissions and where the output goes.",
+        )
     except Exception as exc:
         _fail(
             f"Something failed that should not have: {type(exc).__name__}: {exc}.",
@@ -48,26 +57,40 @@ def _fail(what: str, code: int, todo: str = "") -> NoReturn:
         import traceback
 
         traceback.print_exc()
-    print(f"localmag: {what} {todo}".rstrip(), file=sys.stderr)
+    line = " ".join(sanitize(f"localmag: {what} {todo}").split())
+    print(line, file=sys.stderr)
     sys.exit(code)
 
 
 def _speak_utf8() -> None:
-    """Pipes carry UTF-8 on every platform, and no byte that comes in or goes out may crash the program."""
+    """Pipes carry UTF-8 on every platform, and no byte that comes in or goes out may crash the program.
+
+    A stream that was closed before the program began reads as empty, or swallows what is written.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123 - for good
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding=None if stream.isatty() else "utf-8", errors="replace")
 
 
 def _leave_cleanly_on_signals() -> None:
-    """SIGTERM and SIGHUP unwind the stack, so that a reply in progress is saved and the engine closed."""
+    """SIGTERM and SIGHUP unwind the stack, so that a reply in progress is saved and the engine closed.
+
+    One that is ignored stays ignored: that is what `nohup` asks for.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
+        last = threading.Timer(_LAST_S, os._exit, (128 + number,))
+        last.daemon = True
+        last.start()
         sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, leave)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, leave)
 
 
 def _discard_stdout() -> None:

@@ -14,7 +14,7 @@ from localmag import catalogue
 from localmag.cli import options
 from localmag.cli.output import Printer, exhausted, say, warn
 from localmag.cli.turns import Interruptible, engine, prompt_messages, say_what_stands_in, setup_of, system_of
-from localmag.errors import NotFound, WrongUsage
+from localmag.errors import WrongUsage
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -132,13 +132,9 @@ def _whole_prompt(prompt: str | None, files: list[Path]) -> str:
 def _fenced(path: Path) -> str:
     """A file under its name, in a fence longer than any run of backticks inside it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = options.read_bytes(path, "Check the path after -f.").decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise WrongUsage(f"{path} is not UTF-8 text.", "Give text files only.") from exc
-    except OSError as exc:
-        raise NotFound(
-            f"The file {path} cannot be read ({exc.strerror}).", "Check the path after -f."
-        ) from exc
     fence = "```"
     while fence in text:
         fence += "`"

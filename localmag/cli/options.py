@@ -9,10 +9,13 @@ from typing import Annotated
 
 import typer
 
-from localmag import catalogue, config, store
+from localmag import catalogue, config, paths, store
 from localmag.engines import EngineSpec
 from localmag.errors import NotFound, WrongUsage
 from localmag.types import Sampling
+
+_MOST_CONTEXT = 2**24  # tokens, for a file that does not say; far beyond any model, and safe in 32 bits
+_MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
 
 
 class BackendChoice(StrEnum):
@@ -110,10 +113,11 @@ def resolve(
     name = model or settings.model or store.newest()
     found = store.locate(name or catalogue.DEMO, quant)
     context = ctx or settings.context or found.context
-    if found.trained and context > found.trained:
+    most = found.trained or _MOST_CONTEXT
+    if context > most:
         raise WrongUsage(
-            f"{found.title} was trained for {found.trained:,} tokens of context, not {context:,}.",
-            f"Use --ctx {found.trained} or less.",
+            f"{found.title} has at most {most:,} tokens of context, not {context:,}.",
+            f"Use --ctx {most} or less.",
         )
     text, is_template = _system(system, found)
     return Run(
@@ -133,7 +137,7 @@ def resolve(
             top_p=_first(top_p, settings.top_p, found.top_p),
         ),
         seed=seed,
-        max_tokens=max_tokens or settings.max_tokens or found.max_tokens,
+        max_tokens=min(max_tokens or settings.max_tokens or found.max_tokens, context),
         keep_reasoning=settings.keep_reasoning if keep is None else keep,
         system=text,
         system_is_template=is_template,
@@ -158,14 +162,23 @@ def _system(flag: str | None, found: store.Installed) -> tuple[str | None, bool]
         path = found.system_prompt
         return (_read(path), True) if path else (None, False)
     if flag.startswith("@"):
-        return _read(Path(flag[1:]).expanduser()), True
+        return _read(paths.expanded(flag[1:])), True
     return (flag or None), False
 
 
 def _read(path: Path) -> str:
+    return read_bytes(path, "Check the path after @.").decode("utf-8", "replace")
+
+
+def read_bytes(path: Path, todo: str) -> bytes:
+    """A text file's bytes. Raises NotFound if it cannot be read, WrongUsage if it has no end that fits."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
     except OSError as exc:
-        raise NotFound(
-            f"The system prompt {path} cannot be read ({exc.strerror}).", "Check the path after @."
-        ) from exc
+        raise NotFound(f"The file {path} cannot be read ({exc.strerror}).", todo) from exc
+    if len(data) > _MOST_BYTES:
+        raise WrongUsage(
+            f"{path} is larger than {_MOST_BYTES // 2**20} MiB.", "No context holds that: give less."
+        )
+    return data

@@ -33,7 +33,7 @@ _ENDINGS = {
 
 def warn(text: str) -> None:
     """A line on stderr that scripts may ignore."""
-    print(f"localmag: {text}", file=sys.stderr, flush=True)
+    print(f"localmag: {sanitize(text)}", file=sys.stderr, flush=True)
 
 
 def say_error(error: LocalmagError) -> None:

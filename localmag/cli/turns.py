@@ -31,7 +31,9 @@ class Interruptible:
         return self._event.is_set()
 
     def __enter__(self) -> Interruptible:
-        self._before = signal.signal(signal.SIGINT, self._stop)
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is not signal.SIG_IGN:  # ignored by who started us: it stays so
+            signal.signal(signal.SIGINT, self._stop)
         return self
 
     def __exit__(

@@ -29,7 +29,8 @@ class Sampler:
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        self._temperature = sampling.temperature
+        # Far below any use, logits divided by it would leave float32: the limit is greedy anyway.
+        self._temperature = sampling.temperature if sampling.temperature >= 1e-6 else 0.0
         self._top_p = sampling.top_p
         self._random = np.random.default_rng(sampling.seed).random
         self._mass = np.empty(0, np.float32)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from localmag import catalogue, gguf
+from localmag import catalogue, gguf, paths
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound
 from localmag.store import cache
@@ -50,7 +50,7 @@ def locate(name: str, quant: str | None = None) -> Installed:
         build = model.build(quant or named)
         return _bundled(model, build) if model.name == catalogue.DEMO else _fetched(model, build)
     if _looks_like_path(name):
-        return _at(Path(name).expanduser())
+        return _at(paths.expanded(name))
     catalogue.find(name)
     raise AssertionError("find raises for every name that is_name refuses")
 
@@ -112,7 +112,7 @@ def _installed(
 
 def _looks_like_path(name: str) -> bool:
     separators = [os.sep, *([os.altsep] if os.altsep else [])]
-    return name.endswith(".gguf") or any(s in name for s in separators) or Path(name).exists()
+    return name.endswith(".gguf") or any(s in name for s in separators) or os.path.exists(name)  # noqa: PTH110 - pathlib raises for a name too long
 
 
 def _at(path: Path) -> Installed:
