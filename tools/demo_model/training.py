@@ -32,10 +32,10 @@ class Recipe:
     """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0."""
 
     seed: int = 1
-    steps: int = 3500
+    steps: int = 7000
     workers: int = 2
     warmup: int = 100
-    decay_from: int = 1400
+    decay_from: int = 2000
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     checkpoint_seconds: float = 120.0
