@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -117,9 +118,10 @@ def set_main(repo: str, commit: str) -> None:
     """Say that `main` means `commit`, for every tool that looks."""
     ref = folder(repo) / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)
-    aside = ref.with_name(f"main.{os.getpid()}.tmp")
+    aside = ref.with_name("main.localmag.tmp")
     aside.write_text(commit, encoding="ascii")
-    aside.replace(ref)
+    with suppress(FileNotFoundError):  # another pull moved it into place, with what it had just asked the hub
+        aside.replace(ref)
 
 
 def safe(path: str) -> tuple[str, ...]:

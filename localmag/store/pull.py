@@ -371,7 +371,9 @@ def _link(there: Path, pointer: Path, links: bool) -> None:
     if not links:
         there.replace(pointer)
         return
-    aside = pointer.with_name(f"{pointer.name}.{os.getpid()}.tmp")
+    aside = pointer.with_name(
+        f"{pointer.name}.localmag.tmp"
+    )  # one name, so that a killed pull's goes next time
     aside.unlink(missing_ok=True)
     aside.symlink_to(os.path.relpath(there, pointer.parent))
     aside.replace(pointer)

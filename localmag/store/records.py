@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ class Record:
 def save(record: Record) -> None:
     """Write it, whole or not at all."""
     file = _file(record.repo, record.etag)
-    aside = file.with_suffix(f".{os.getpid()}.tmp")
+    aside = file.with_suffix(".tmp")
     aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
     aside.replace(file)
 
