@@ -25,7 +25,7 @@ def rows() -> Iterator[tuple[str, ...]]:
     engine = HostedEngine(spec)
     try:
         reply(engine, "Hi", 1, None)  # loads the weights
-        yield row("prefill", engine, words=6000, after=(0.1, 1.5))
+        yield row("prefill", engine, words=3500, after=(0.1, 1.5))
         yield row("decode", engine, words=3, after=(0.3, 1.0))
     finally:
         engine.close()

@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from localmag.engines.cores import physical_cores
+
 ROUNDS = 5
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "localmag" / "demo"
@@ -79,7 +81,8 @@ def bare(file: Path, tokens: int) -> float:
     llama.llama_log_set(silent, ctypes.c_void_p(0))
     model = llama.llama_model_load_from_file(str(file).encode(), llama.llama_model_default_params())
     params = llama.llama_context_default_params()
-    params.n_ctx, params.n_threads, params.n_threads_batch = 1024, os.cpu_count() or 1, os.cpu_count() or 1
+    params.n_ctx, params.n_batch = 1024, 1024
+    params.n_threads = params.n_threads_batch = physical_cores()  # as ours
     context = llama.llama_init_from_model(model, params)
     sampler = llama.llama_sampler_init_greedy()
     prompt = (llama.llama_token * 40)(*range(1500, 1540))
