@@ -372,7 +372,7 @@ def test_a_failure_shows_its_cause_and_a_remedy(line: str, todo: str) -> None:
 
 
 def make(*args: str) -> subprocess.CompletedProcess[str]:
-    """Runs make as from a shell, though the tests themselves may have been started by `make test ARGS=...`."""
+    """Runs make as from a shell, though `make test ARGS=...` may have started the tests."""
     shell = {name: value for name, value in os.environ.items() if name not in ("ARGS", "Q", "PYTHON")}
     return subprocess.run(
         ["make", "-s", *args], cwd=ROOT, env=shell, capture_output=True, text=True, timeout=30, check=False
