@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _LOOK_S = 0.2  # between two looks at how far loading is
 
 _DEMO_GREETING = (
-    "Ask the demo for sums, differences and products, which number is larger, a list in order, or a small "
-    "story problem, in English or French: What is 478 + 356? Then go on: now add 12."
+    "Ask the demo for a sum, a product or a small story problem, in English or French: What is 478 + 356? "
+    "Then go on: now add 12."
 )
 
 
@@ -146,7 +146,7 @@ def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> 
 def _offer() -> str:
     return (
         "No Magistral is on this machine yet. The bundled demo is a tiny reasoning model, trained for this "
-        f"program: it does arithmetic and sorts numbers. {options.how_to_get_magistral()}"
+        f"program: it does simple arithmetic. {options.how_to_get_magistral()}"
     )
 
 

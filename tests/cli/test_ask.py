@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -210,3 +212,54 @@ def test_the_config_file_is_obeyed_and_flags_override_it(localmag: RunLocalmag, 
     config.write_text('model = "demo"\nmax_tokens = 3\n', encoding="utf-8")
     assert json.loads(localmag("ask", SUM, "--json").stdout)["stop"] == "length"
     assert json.loads(localmag("ask", SUM, "--json", "--max-tokens", "500").stdout)["stop"] == "end"
+
+
+def test_a_pipe_for_a_model_and_a_file_without_end_are_refused_at_once(
+    localmag: RunLocalmag, tmp_path: Path
+) -> None:
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.gguf")
+        failure(localmag("ask", str(tmp_path / "pipe.gguf"), "Hi", timeout=20), 6)
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"a" * (17 * 2**20))
+    assert "16 MiB" in failure(localmag("ask", "demo", "Hi", "-f", str(large), "--dry-run"), 2)
+
+
+@pytest.mark.parametrize("change", [{"default_num_special_tokens": 10**9}, {"pattern": ""}])
+def test_a_tokenizer_made_to_hang_or_panic_is_refused(
+    localmag: RunLocalmag, tmp_path: Path, demo: Demo, change: dict[str, object]
+) -> None:
+    tekken = json.loads(demo.tokenizer.read_bytes())
+    tekken["config"] |= change
+    (tmp_path / "tekken.json").write_text(json.dumps(tekken), encoding="utf-8")
+    (tmp_path / "model.gguf").write_bytes(demo.weights.read_bytes())
+    failure(localmag("ask", str(tmp_path), "Hi", "--dry-run", timeout=30), 6)
+
+
+def test_names_that_are_no_paths_and_hostile_ones_are_told_in_one_safe_line(localmag: RunLocalmag) -> None:
+    for name in ("~nosuchuser/x.gguf", "a" * 5000):
+        failure(localmag("ask", name, "Hi"), 3)
+    assert "\x1b" not in failure(localmag("ask", "/tmp/\x1b[31mx\n\aevil.gguf", "Hi"), 3)
+
+
+def test_a_temperature_below_any_use_is_greedy(localmag: RunLocalmag) -> None:
+    assert "834" in localmag("ask", "demo", SUM, "--temp", "1e-50").stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closing a stream is done by a POSIX shell")
+@pytest.mark.parametrize("closed", ["<&-", "2>&-"])
+def test_a_stream_that_was_closed_before_is_no_crash(closed: str) -> None:
+    command = f'"{sys.executable}" -m localmag ask demo Hi --dry-run {closed}'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0
+    assert "[INST]Hi[/INST]" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+def test_a_hangup_that_nohup_ignores_is_ignored() -> None:
+    script = f'trap "" HUP; exec "{sys.executable}" -m localmag ask demo "{SUM}" --temp 0 --hide-thinking'
+    process = subprocess.Popen(["sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    time.sleep(0.7)
+    process.send_signal(signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, b"834" in out) == (0, True)
