@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tools.bench import cancel, decode, paint, startup
+from tools.bench import cancel, decode, paint, pull, startup
 
-BENCHES = {"startup": startup.rows, "paint": paint.rows, "decode": decode.rows, "cancel": cancel.rows}
+BENCHES = {
+    "startup": startup.rows,
+    "paint": paint.rows,
+    "decode": decode.rows,
+    "cancel": cancel.rows,
+    "pull": pull.rows,
+}
 
 
 def main() -> None:
