@@ -92,7 +92,7 @@ def _load(spec: EngineSpec, outbox: Outbox) -> LocalEngine:
     began = time.perf_counter()
     outbox.put(Loaded(0.0))
     # Reading the tokenizer is Python, reading weights is native: side by side they take the longer's time.
-    codec = ThreadPoolExecutor(1).submit(_load_codec, spec)
+    codec = ThreadPoolExecutor(1).submit(Codec.load, spec.tokenizer)
 
     def on_load(fraction: float) -> None:
         if codec.done():
@@ -101,12 +101,6 @@ def _load(spec: EngineSpec, outbox: Outbox) -> LocalEngine:
 
     model = _load_model(spec, on_load, codec)
     return LocalEngine(model, codec.result(), load_s=time.perf_counter() - began)
-
-
-def _load_codec(spec: EngineSpec) -> Codec:
-    codec = Codec.load(spec.tokenizer)
-    _ = codec.pieces  # made here, or the first reply would wait for it
-    return codec
 
 
 def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Future[Codec]) -> TokenModel:
