@@ -14,11 +14,11 @@ def right(problem: Problem, answer: str) -> bool:
     """Whether an answer is right.
 
     For a problem, the first bold text of the answer is the result, whole. For anything else, the answer is
-    one of the replies that say what the model is, in the question's language: which of them (a greeting or
-    a refusal) is a matter of taste.
+    one of the replies that say what the model is, in the question's language where it has one: which of them
+    (a greeting or a refusal) is a matter of taste.
     """
     if problem.family == "anything else":
-        lang = problem.lang
-        return any(answer == OPENERS[key] + ABILITIES[lang] for key in OPENERS if key[0] == lang)
+        langs = ("en", "fr") if problem.result == "neutral" else (problem.lang,)
+        return any(answer == OPENERS[key] + ABILITIES[key[0]] for key in OPENERS if key[0] in langs)
     bold = _BOLD.search(answer)
     return bold is not None and bold.group(1) == problem.result

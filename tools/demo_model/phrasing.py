@@ -132,7 +132,7 @@ COUNTING = {
         "|Combien de fois y a-t-il {l} dans {w} ?|Combien le mot {w} a-t-il de {l} ?"
     ),
 }
-"""Asked for `{l}` in `{w}`, and declined: see smalltalk."""
+"""Asked for the letter `{l}` in the word `{w}`."""
 
 FOLLOW = {
     ("en", "+"): (

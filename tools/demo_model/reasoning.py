@@ -7,7 +7,6 @@ column is next. The last line, `= ...`, is the result, and the answer only has t
 
 from __future__ import annotations
 
-LENGTHS = {"en": "lengths", "fr": "longueurs"}
 SORT_HEADS = {
     ("en", False): "Smallest first:",
     ("en", True): "Largest first:",
@@ -40,36 +39,45 @@ def _add_lines(a: int, b: int) -> list[str]:
     return lines
 
 
-def _subtract_lines(a: int, b: int) -> list[str]:
-    """Column subtraction of natural numbers, a >= b; a borrowed ten shows as a top digit above 9."""
-    lines, done, borrow = [], "", 0
-    for place in range(len(str(a))):
-        x, y = _digit(a, place), _digit(b, place)
-        ten = 10 if x - borrow < y else 0
-        rest = x + ten - borrow - y
-        done = str(rest) + done
-        lines.append(f"{x + ten}-{y}{'-1' if borrow else ''}={rest} => {done}")
-        borrow = ten // 10
+def _subtract_lines(a: str, b: str) -> list[str]:
+    """Column subtraction of numbers of equal length, a >= b: take the borrow off, compare, then subtract.
+
+    A `<` anywhere in a line says that the next column has lent a ten.
+    """
+    lines, done, borrow = [], "", False
+    for top, bottom in zip(reversed(a), reversed(b), strict=True):
+        x, y = int(top), int(bottom)
+        line = f"{x}-1={x - 1} " if borrow and x else "0<1 10-1=9 " if borrow else ""
+        borrow, x = borrow and not x, (x - 1) % 10 if borrow else x
+        line += f"{x}{_sign(x, y)}{y} "
+        if x < y:
+            borrow, x = True, x + 10
+        done = f"{x - y}{done}"
+        lines.append(f"{line}{x}-{y}={x - y} => {done}")
     return lines
 
 
-def _digits_line(a: str, b: str, lang: str) -> tuple[str, int]:
-    """Compare two numbers written with a point, from the left; the text and -1, 0 or 1.
+def _sign(x: int | str, y: int | str) -> str:
+    """Digits compare alike as numbers and as text."""
+    return "<" if str(x) < str(y) else ">" if str(x) > str(y) else "="
 
-    Numbers of unequal length before the point differ by length; otherwise the first unequal digit decides.
-    """
-    (whole_a, _, part_a), (whole_b, _, part_b) = a.partition("."), b.partition(".")
-    if len(whole_a) != len(whole_b):
-        order = 1 if len(whole_a) > len(whole_b) else -1
-        return f"{LENGTHS[lang]} {len(whole_a)}{'>' if order > 0 else '<'}{len(whole_b)}", order
-    places = max(len(part_a), len(part_b))
+
+def _digits(a: str, b: str) -> tuple[str, int]:
+    """Compare two numbers of equal length up to the first unequal digits; the text, and -1, 0 or 1."""
     pairs = []
-    for x, y in zip(whole_a + part_a.ljust(places, "0"), whole_b + part_b.ljust(places, "0"), strict=True):
-        order = (x > y) - (x < y)
-        pairs.append(f"{x}{'<=>'[order + 1]}{y}")
-        if order:
-            return " ".join(pairs), order
+    for x, y in zip(a, b, strict=True):
+        if x != ".":
+            pairs.append(f"{x}{_sign(x, y)}{y}")
+        if x != y:
+            return " ".join(pairs), 1 if x > y else -1
     return " ".join(pairs), 0
+
+
+def _aligned(numbers: list[str]) -> list[str]:
+    """Numbers written with a point, filled up with zeros on both sides until all are as long."""
+    halves = [number.partition(".") for number in numbers]
+    left, right = (max(len(half[i]) for half in halves) for i in (0, 2))
+    return [f"{whole:0>{left}}" + (f".{part:0<{right}}" if right else "") for whole, _, part in halves]
 
 
 def add(a: int, b: int, lang: str) -> list[str]:
@@ -87,11 +95,13 @@ def subtract(a: int, b: int, lang: str) -> list[str]:
     """Steps of a - b, for natural b."""
     if a < 0:
         return [f"{a}-{b} = -({-a}+{b})", *_add_lines(-a, b), f"= {a - b}"]
-    text, order = _digits_line(str(a), str(b), lang)
-    lines = [f"{a}-{b}: {text}"]
+    top, bottom = _aligned([str(a), str(b)])
+    text, order = _digits(top, bottom)
+    lines = [f"{top}-{bottom}: {text}"]
     if order < 0:
-        lines.append(f"-({b}-{a}):")
-    return [*lines, *_subtract_lines(max(a, b), min(a, b)), f"= {a - b}"]
+        top, bottom = bottom, top
+        lines.append(f"-({top}-{bottom}):")
+    return [*lines, *_subtract_lines(top, bottom), f"= {a - b}"]
 
 
 def _times_digit_lines(a: int, d: int) -> list[str]:
@@ -130,23 +140,40 @@ def multiply(a: int, b: int, lang: str) -> list[str]:
 
 
 def compare(numbers: list[str], largest: bool, lang: str) -> tuple[list[str], str]:
-    """Steps to the largest or smallest of two or three numbers, written with a point; and that number."""
-    best, lines = numbers[0], [COMPARE_HEADS[lang, largest]]
-    for other in numbers[1:]:
-        text, order = _digits_line(best, other, lang)
-        line = f"{best}, {other}: {text}"
-        if order < 0 if largest else order > 0:
-            best = other
+    """Steps to the largest or smallest of two or three numbers, written with a point; and that number.
+
+    The numbers get letters: a letter is decided once, the number itself would be decided at every digit.
+    """
+    named = dict(zip("ABC", numbers, strict=False))
+    aligned = dict(zip("ABC", _aligned(numbers), strict=False))
+    lines = [COMPARE_HEADS[lang, largest], *(f"{name}={number}" for name, number in named.items())]
+    best = "A"
+    for name in list(named)[1:]:
+        text, order = _digits(aligned[best], aligned[name])
+        line = f"{best} {aligned[best]} {name} {aligned[name]}: {text}"
+        best = name if (order < 0) is largest else best
         lines.append(f"{line} => {best}")
-    return [*lines, f"= {best}"], best
+    return [*lines, f"= {named[best]}"], named[best]
 
 
 def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
-    """Steps of a selection sort: each line is the number picked, a bar, and what is left."""
-    rest = list(numbers)
-    lines = [SORT_HEADS[lang, descending], " ".join(map(str, rest))]
+    """Steps of a selection sort: after each number the best so far, at the end the pick, and what is left."""
+    rest = _aligned([str(number) for number in numbers])
+    lines = [SORT_HEADS[lang, descending], " ".join(rest)]
     while len(rest) > 1:
-        best = max(rest) if descending else min(rest)
+        best, steps = rest[0], [rest[0]]
+        for number in rest[1:]:
+            best = (max if descending else min)(best, number)
+            steps.append(f"{number}:{best}")
         rest.remove(best)
-        lines.append(f"{best} | {' '.join(map(str, rest))}")
+        lines.append(f"{' '.join(steps)} | {' '.join(rest)}")
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
+
+
+def count(letter: str, word: str) -> list[str]:
+    """Steps to how often a letter is in a word: place, letter, and how many so far."""
+    found, steps = 0, []
+    for place, here in enumerate(word, 1):
+        found += here == letter
+        steps.append(f"{place}{here}{found}")
+    return [f"{letter}, {word}: {' '.join(steps)}", f"= {found}"]

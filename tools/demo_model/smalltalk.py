@@ -111,14 +111,14 @@ PATTERNS = {
     "en": (
         "What is {w}?|What is the capital of {w}?|Explain {w}|Tell me about {w}.|Write a poem about {w}|Who is {w}?"
         "|Write a story about {w} and {v}|How do I {w}?|Why is {w} so {v}?|Define {w}|Translate {w} into French"
-        "|What does {w} mean?|Where is {w}?|Give me a recipe with {w}|Do you know {w}?|{w} {v}|{w}|I like {w} and {v}"
+        "|What does {w} mean?|Where is {w}?|Give me a recipe with {w}|Do you know {w}?|I like {w} and {v}"
         "|What is the difference between {w} and {v}?|Can you {w} the {v}?|Write code for {w}|When was {w} born?"
-        "|My {w} is {v}|Is {w} better than {v}?|The {w} of the {v}|Help me with {w}|List three {w}|{w} {v} {u}|Find {w}"
-        "|What is {a} / {b}?|What is {a} divided by {b}?|{a}/{b}|Divide {a} by {b}|{a}^{b}|square root of {a}|{a} mod {b}"
+        "|My {w} is {v}|Is {w} better than {v}?|The {w} of the {v}|Help me with {w}|List three {w}|Find {w}"
+        "|What is {a} / {b}?|What is {a} divided by {b}?|Divide {a} by {b}|square root of {a}"
         "|What is {a}% of {b}?|Is {a} prime?|What is {a} squared?|factorize {a}|Convert {a} to binary|{a} to the power of {b}"
-        "|What is {c} + {d}?|{c} * {d}|What is {c} - {b}?|Multiply {c} by {d}|Is {a} even?|Round {a}.{b}|Half of {a}?"
-        "|How many letters are in {w}?|How many vowels are in {w}?|What is {a}.{b} + {b}.{b}?|{a}.{b} * {b}|{e} × {f}"
-        "|What is {e} * {f}?|Multiply {e} by {f}|How many words are in this text?|What is the length of {w}?|{w}!|{w}?"
+        "|Is {a} even?|Round {a}.{b}|Half of {a}?"
+        "|How many letters are in {w}?|How many vowels are in {w}?"
+        "|How many words are in this text?|What is the length of {w}?"
     ),
     "fr": (
         "C'est quoi {w} ?|Quelle est la capitale de {w} ?|Explique {w}|Parle-moi de {w}.|Écris un poème sur {w}"
@@ -128,12 +128,28 @@ PATTERNS = {
         "|Quand est né {w} ?|Mon {w} est {v}|Est-ce que {w} est mieux que {v} ?|Aide-moi avec {w}|Cite trois {w}"
         "|Combien fait {a} / {b} ?|Combien font {a} divisé par {b} ?|Divise {a} par {b}|racine carrée de {a}|{a} modulo {b}"
         "|Combien fait {a} % de {b} ?|{a} est-il premier ?|{a} au carré ?|factorise {a}|Convertis {a} en binaire"
-        "|{a} puissance {b} ?|Combien font {c} + {d} ?|Combien font {c} fois {d} ?|Multiplie {c} par {d}|{a} est-il pair ?"
+        "|{a} puissance {b} ?|{a} est-il pair ?"
         "|La moitié de {a} ?|Arrondis {a},{b}|Trouve {w}|Je veux {w} {v}|Dis-moi {w}|Que penses-tu de {w} ?"
-        "|Combien de lettres dans {w} ?|Combien de voyelles dans {w} ?|Combien font {a},{b} + {b},{b} ?|{e} fois {f} ?"
-        "|Combien font {e} × {f} ?|Multiplie {e} par {f}|Quelle est la longueur de {w} ?|{c} plus {d} ?|{a},{b} fois {b} ?"
+        "|Combien de lettres dans {w} ?|Combien de voyelles dans {w} ?|Quelle est la longueur de {w} ?"
     ),
 }
+
+NEUTRAL = "{w} {v}|{w}|{w}!|{w}?|{w} {v} {u}|{a}/{b}|{a}^{b}|{a} mod {b}|{c} * {d}|{c} + {d}|{e} × {f}|{e}*{f}|{a}.{b} * {b}"
+"""Nothing in these tells the language; the model is taught English, and either is right."""
+
+BEYOND = {
+    "en": (
+        "What is {c} + {d}?|What is {c} - {b}?|Multiply {c} by {d}|What is {a}.{b} + {b}.{b}?|What is {e} * {f}?"
+        "|Multiply {e} by {f}|{e} times {f}|How much is {c} plus {d}?|What is the product of {e} and {f}?|Compute {e} × {f}."
+        "|Calculate {c} + {a}|Subtract {a} from {c}.|What is {e} times {f}?|Work out {e} × {f}|Add {c} and {d}"
+    ),
+    "fr": (
+        "Combien font {c} + {d} ?|Combien font {c} fois {d} ?|Multiplie {c} par {d}|Combien font {a},{b} + {b},{b} ?"
+        "|{e} fois {f} ?|Combien font {e} × {f} ?|Multiplie {e} par {f}|{c} plus {d} ?|{a},{b} fois {b} ?"
+        "|Quel est le produit de {e} et {f} ?|Calcule {e} × {f}.|Calcule {c} + {a}|Soustrais {a} de {c}.|Combien font {e} fois {f} ?"
+    ),
+}
+"""Arithmetic with longer numbers than the model has learnt."""
 
 
 def _nonsense(rng: Random) -> str:
@@ -156,44 +172,62 @@ def _text(rng: Random, lang: str) -> str:
 
 
 def _question(rng: Random, lang: str) -> tuple[str, str]:
-    """A kind (`hello`, `self`, `thanks`, `other`) and something of that kind to say."""
+    """A kind (`hello`, `self`, `thanks`, `other`, `neutral`) and something of that kind to say."""
     kinds = {
-        "hello": 15,
-        "self": 17,
-        "thanks": 8,
-        "other": 20,
-        "pattern": 36,
-        "nonsense": 4,
+        "hello": 12,
+        "self": 13,
+        "thanks": 7,
+        "other": 15,
+        "both": 8,
+        "pattern": 38,
+        "range": 10,
+        "nonsense": 3,
         "text": 5,
-        "orphan": 2,
-        "letters": 6,
+        "orphan": 3,
+        "letters": 8,
     }
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
-    if kind == "orphan":
-        # "now add 12" with nothing before it.
-        templates = FOLLOW[lang, rng.choice("+-×2")]
-        return "other", rng.choice(templates.split("|")).format(b=number(rng, rng.choice((1, 2, 3))))
-    if kind == "letters":
-        letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
-        return "other", rng.choice(COUNTING[lang].split("|")).format(l=letter, w=rng.choice(words()))
-    if kind == "text":
-        return "other", _text(rng, lang)
-    if kind == "nonsense" and lang == "en":
-        return "other", _nonsense(rng)
-    if kind in ("pattern", "nonsense"):
-        pool = words()
-        return "other", rng.choice(PATTERNS[lang].split("|")).format(
-            w=rng.choice(pool),
-            v=rng.choice(pool),
-            u=rng.choice(pool),
-            a=number(rng, rng.choice((1, 2, 3, 4))),
-            b=number(rng, rng.choice((1, 2))),
-            c=number(rng, rng.choice((5, 6, 7, 8))),
-            d=number(rng, rng.choice((3, 4, 5, 6, 7))),
-            e=number(rng, rng.choice((3, 4))),
-            f=number(rng, rng.choice((2, 3))),
-        )
-    return kind, rng.choice(SEEDS[lang, kind].split("|"))
+    match kind:
+        case "orphan":
+            # "now add 12" with nothing before it.
+            templates = FOLLOW[lang, rng.choice("+-×2")]
+            question = rng.choice(templates.split("|")).format(b=number(rng, rng.choice((1, 2, 3))))
+        case "letters":
+            letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
+            question = rng.choice(COUNTING[lang].split("|")).format(l=letter, w=rng.choice(words()))
+        case "text":
+            question = _text(rng, lang)
+        case "both":
+            first, second = rng.choice(("hello", "self", "thanks")), rng.choice(("self", "self", "other"))
+            parts = [rng.choice(SEEDS[lang, part].split("|")) for part in (first, second)]
+            return second, rng.choice((" ", ", ", ". ", "\n")).join(parts)
+        case "nonsense" if lang == "en":
+            return "neutral", _nonsense(rng)
+        case "range":
+            question = _fill(rng, BEYOND[lang])
+        case "pattern" | "nonsense":
+            if lang == "en" and rng.random() < 0.2:
+                return "neutral", _fill(rng, NEUTRAL)
+            question = _fill(rng, PATTERNS[lang])
+        case _:
+            return kind, rng.choice(SEEDS[lang, kind].split("|"))
+    return "other", question
+
+
+def _fill(rng: Random, templates: str) -> str:
+    """One of the templates with any words, and with numbers of which `c`, `d`, `e` and `f` are long."""
+    pool = words()
+    return rng.choice(templates.split("|")).format(
+        w=rng.choice(pool),
+        v=rng.choice(pool),
+        u=rng.choice(pool),
+        a=number(rng, rng.choice((1, 2, 3, 4))),
+        b=number(rng, rng.choice((1, 2))),
+        c=number(rng, rng.choice((5, 6, 7, 8))),
+        d=number(rng, rng.choice((3, 4, 5, 6, 7))),
+        e=number(rng, rng.choice((3, 4))),
+        f=number(rng, rng.choice((2, 3))),
+    )
 
 
 def smalltalk(rng: Random, lang: str, held: bool) -> Problem:
@@ -202,5 +236,6 @@ def smalltalk(rng: Random, lang: str, held: bool) -> Problem:
         kind, question = _question(rng, lang)
         if held_out(f"talk {question.lower().strip(' .!?')}", share=0.2) == held:
             break
-    reply = OPENERS[lang, kind] + ABILITIES[lang]
-    return Problem("anything else", lang, question, THOUGHTS[lang, kind], reply, kind)
+    reply_kind = "other" if kind == "neutral" else kind
+    reply = OPENERS[lang, reply_kind] + ABILITIES[lang]
+    return Problem("anything else", lang, question, THOUGHTS[lang, reply_kind], reply, kind)

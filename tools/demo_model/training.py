@@ -32,7 +32,7 @@ class Recipe:
     """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0."""
 
     seed: int = 1
-    steps: int = 7000
+    steps: int = 8500
     workers: int = 2
     warmup: int = 100
     decay_from: int = 2000
