@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,8 @@ from tools.demo_model.checking import right
 from tools.demo_model.conversations import FAMILIES, SYSTEM_PROMPT, Conversation, conversation
 from tools.demo_model.encoding import encode, prompt
 from tools.demo_model.problems import Problem
-from tools.demo_model.split import held_operation
+from tools.demo_model.smalltalk import ABILITIES, OPENERS
+from tools.demo_model.split import held_operation, held_out
 
 DEMO = Path(__file__).parents[2] / "localmag" / "demo"
 
@@ -121,10 +123,54 @@ def test_steps_end_with_the_result() -> None:
         (reasoning.compare(["9.11", "9.9"], True, "en")[0], "= 9.9"),
         (reasoning.compare(["1478", "356", "99"], False, "en")[0], "= 99"),
         (reasoning.sort([45, 12, 478, 7], True, "fr"), "= 478 45 12 7"),
+        (reasoning.sort([3, 3, 0], False, "en"), "= 0 3 3"),
+        (reasoning.count("r", "strawberry"), "= 3"),
+        (reasoning.count("z", "fraise"), "= 0"),
     ],
 )
 def test_results(steps: list[str], last: str) -> None:
     assert steps[-1] == last
+
+
+def test_every_comparison_of_digits_is_true() -> None:
+    checked = 0
+    for drawn in some(800):
+        for turn in drawn.turns:
+            for x, sign, y in re.findall(r"(?<!\S)(\d)([<=>])(\d)(?!\S)", turn.steps):
+                assert {"<": x < y, "=": x == y, ">": x > y}[sign], turn.steps
+                checked += 1
+    assert checked > 1000
+
+
+def test_sorting_keeps_the_best_so_far() -> None:
+    for drawn in some(60, family="sorting"):
+        *lines, last = drawn.turns[-1].steps.splitlines()[2:]
+        best = min if int(last.split()[1]) <= int(last.split()[-1]) else max
+        for line in lines:
+            first, *rest = line.partition(" | ")[0].split()
+            seen = [first]
+            for number, so_far in (step.split(":") for step in rest):
+                seen.append(number)
+                assert so_far == best(seen), line
+
+
+def test_counting_spells_and_counts() -> None:
+    for drawn in some(60, family="counting"):
+        letter, word, steps = re.match(r"(.), (\w+): (.*)", drawn.turns[-1].steps).groups()  # type: ignore[union-attr]
+        assert [step.strip("0123456789") for step in steps.split()] == list(word)
+        assert drawn.turns[-1].result == str(word.count(letter))
+
+
+def test_anything_else_is_answered_in_the_language_of_the_question() -> None:
+    english, french = (Problem("anything else", lang, "?", "", "", "other") for lang in ("en", "fr"))
+    neutral = replace(english, result="neutral")
+    replies = {lang: OPENERS[lang, "other"] + ABILITIES[lang] for lang in ("en", "fr")}
+    assert right(english, replies["en"])
+    assert not right(english, replies["fr"])
+    assert right(french, replies["fr"])
+    assert right(neutral, replies["en"])
+    assert right(neutral, replies["fr"])
+    assert not right(neutral, replies["en"] + " And more.")
 
 
 # ── The split ─────────────────────────────────────────────────────────────────────────────────────
@@ -144,6 +190,27 @@ def test_training_never_asks_what_is_held_out() -> None:
     operations = [operation for turn, operation in asked if operation and turn.family != "follow-ups"]
     assert len(operations) > 500
     assert not any(held_operation(*operation) for operation in operations)
+
+
+def _numbers_or_word(turn: Problem) -> tuple[str, float] | None:
+    """The key that decides the split of a comparison, a sorting or a counting, and the share held out."""
+    if turn.family == "counting":
+        letter, word = re.match(r"(.), (\w+):", turn.steps).groups()  # type: ignore[union-attr]
+        return f"count {letter} {word}", 0.15
+    if turn.family == "sorting":
+        return f"sort {sorted(int(n) for n in turn.steps.splitlines()[1].split())}", 0.1
+    if turn.family == "comparison":
+        return "compare " + " ".join(sorted(re.findall(r"^[ABC]=(\S+)", turn.steps, re.MULTILINE))), 0.1
+    return None
+
+
+def test_other_families_are_split_as_cleanly() -> None:
+    for held in (False, True):
+        for family in ("comparison", "sorting", "counting"):
+            for drawn in some(60, held=held, family=family):
+                key = _numbers_or_word(drawn.turns[-1])
+                assert key is not None
+                assert held_out(*key) == held
 
 
 def test_evaluation_asks_only_what_is_held_out() -> None:
