@@ -46,7 +46,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """This machine as this process may use it: within its affinity, its control group and its quotas."""
+    """A machine as one process may use it: within its affinity, its control group and its quotas."""
 
     system: str
     """`platform.system()`: Linux, Darwin, Windows."""
