@@ -99,3 +99,16 @@ def test_only_a_tekken_vocabulary_passes(path: Path) -> None:
     path.write_bytes(small(pre="llama-bpe"))
     with pytest.raises(BadFile, match=r"'llama-bpe'.*not Mistral's Tekken"):
         gguf.require_tekken(path, gguf.read(path))
+
+
+def test_a_look_leaves_lists_of_strings_out_and_still_checks_them(path: Path) -> None:
+    header = gguf.read(path, strings=False)
+    assert header.metadata["tokens"] == []
+    assert header.metadata["kinds"] == [1, -2, 3]
+    assert header.tensors == gguf.read(path).tensors
+    whole = bytearray(path.read_bytes())
+    at = whole.index(_string("a") + _string("é"))
+    whole[at : at + 8] = struct.pack("<Q", 2**40)
+    path.write_bytes(whole)
+    with pytest.raises(BadFile, match="more than the file can hold"):
+        gguf.read(path, strings=False)
