@@ -13,12 +13,22 @@ import typer
 from localmag import catalogue
 from localmag.cli import options
 from localmag.cli.output import Printer, exhausted, say, warn
-from localmag.cli.turns import Interruptible, engine, prompt_messages, say_what_stands_in, setup_of, system_of
+from localmag.cli.turns import (
+    Interruptible,
+    conversation,
+    engine,
+    model_of,
+    past_of,
+    prompt_messages,
+    saved,
+    say_what_stands_in,
+)
 from localmag.errors import WrongUsage
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 if TYPE_CHECKING:
     from localmag.chat import Conversation
+    from localmag.sessions import Session
 
 
 def ask(
@@ -34,7 +44,10 @@ def ask(
     hide_thinking: Annotated[
         bool, typer.Option("--hide-thinking", help="Do not print the reasoning on stderr.")
     ] = False,
+    continue_: options.Continue = False,
+    resume: options.Resume = None,
     system: options.System = None,
+    keep: options.Keep = None,
     backend: options.Backend = options.BackendChoice.auto,
     quant: options.Quant = None,
     ctx: options.Ctx = None,
@@ -47,12 +60,14 @@ def ask(
     """Ask one question. The answer goes to stdout; reasoning and progress to stderr.
 
     Text that is piped in is added after PROMPT, files after that: `cat notes.txt | localmag ask "Sum it up"`.
-    MODEL is a name (`demo`, `magistral`), a GGUF file, or a folder that holds one.
+    MODEL is a name (`demo`, `magistral`), a GGUF file, or a folder that holds one. With --continue or
+    --resume, PROMPT and its answer are added to a saved conversation; otherwise nothing is saved.
     """
     model, prompt = _model_and_prompt(first, second)
+    past = past_of(continue_, resume, system)
     text = _whole_prompt(prompt, file or [])
     run = options.resolve(
-        model,
+        model or model_of(past),
         quant=quant,
         ctx=ctx,
         kv=kv_type,
@@ -61,21 +76,20 @@ def ask(
         top_p=top_p,
         max_tokens=max_tokens,
         system=system,
-        keep=None,
+        keep=past.keep_reasoning if past and keep is None else keep,
     )
     if dry_run:
-        _show_prompt(run, text, as_json)
+        _show_prompt(run, past, text, as_json)
         return
-    from localmag.chat import Conversation  # not needed by a dry run
-
     say_what_stands_in(run)
-    with engine(run) as running, Interruptible() as cancel:
-        talk = Conversation.new(None, running, setup_of(run), system=system_of(run), seed=run.seed)
+    with saved(past) as sessions, engine(run) as running, Interruptible() as cancel:
+        talk = conversation(run, past, sessions, running)
+        before = talk.last()
         events = talk.send(text, cancel)
         try:
             done = exhausted(events) if as_json else Printer(hide_thinking=hide_thinking).show(events)
         finally:
-            if as_json:
+            if as_json and talk.last() is not before:
                 _print_object(run, talk)
     if done and done.stop is Stop.CANCELLED:
         raise typer.Exit(130)
@@ -121,7 +135,7 @@ def _whole_prompt(prompt: str | None, files: list[Path]) -> str:
     """PROMPT, what is piped in, and the files, a blank line between. Raises WrongUsage if all are empty."""
     pieces = [prompt or ""]
     if not sys.stdin.isatty():
-        pieces.append(sys.stdin.read().strip("\n"))
+        pieces.append(sys.stdin.read().removeprefix("\ufeff").strip("\n"))
     pieces += [_fenced(path) for path in files]
     text = "\n\n".join(piece for piece in pieces if piece.strip())
     if not text:
@@ -141,11 +155,11 @@ def _fenced(path: Path) -> str:
     return f"{path.name}:\n{fence}\n{text.rstrip()}\n{fence}"
 
 
-def _show_prompt(run: options.Run, text: str, as_json: bool) -> None:
+def _show_prompt(run: options.Run, past: Session | None, text: str, as_json: bool) -> None:
     from localmag.prompt import Codec  # 0.6 s, and only a dry run encodes in this process
 
     codec = Codec.load(run.spec.tokenizer)
-    ids = codec.encode(prompt_messages(run, text), keep_reasoning=run.keep_reasoning)
+    ids = codec.encode(prompt_messages(run, past, text), keep_reasoning=run.keep_reasoning)
     shown = codec.text_of(ids)
     say(json.dumps({"prompt_ids": ids, "prompt_text": shown}, ensure_ascii=False) if as_json else shown)
     if len(ids) >= run.spec.context:

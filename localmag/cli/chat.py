@@ -14,15 +14,21 @@ import typer
 from localmag import catalogue
 from localmag.cli import options
 from localmag.cli.output import Printer, say_error
-from localmag.cli.turns import Interruptible, engine, say_what_stands_in, setup_of, system_of
-from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
+from localmag.cli.turns import (
+    Interruptible,
+    conversation,
+    engine,
+    model_of,
+    past_of,
+    say_what_stands_in,
+)
+from localmag.errors import ContextTooSmall, RunFailed
 from localmag.types import Loading, Stop
 
 if TYPE_CHECKING:
     from localmag.chat import Conversation
-    from localmag.engines import Engine
     from localmag.engines.host import HostedEngine
-    from localmag.sessions import Session, Sessions
+    from localmag.sessions import Session
 
 # The conversation, its database and its engine are imported where they are opened: after the first paint.
 
@@ -38,10 +44,8 @@ def chat(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", show_default=False, help="A name, a file or a folder.")
     ] = None,
-    continue_: Annotated[bool, typer.Option("--continue", help="Go on with the last conversation.")] = False,
-    resume: Annotated[
-        str | None, typer.Option("--resume", metavar="ID", help="Go on with that conversation.")
-    ] = None,
+    continue_: options.Continue = False,
+    resume: options.Resume = None,
     system: options.System = None,
     keep: options.Keep = None,
     backend: options.Backend = options.BackendChoice.auto,
@@ -57,13 +61,11 @@ def chat(
 
     Without a terminal it reads one message per line and answers each on stdout, reasoning on stderr.
     """
-    past = _past(continue_, resume)
-    if past and system is not None:
-        raise WrongUsage("A conversation keeps the system prompt it began with.", "Leave --system out.")
+    past = past_of(continue_, resume, system)
     # All three: Textual draws on stderr, and answers that are piped on must not be drawn.
     screen = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     run = options.resolve(
-        model or _model_of(past),
+        model or model_of(past),
         quant=quant,
         ctx=ctx,
         kv=kv_type,
@@ -80,34 +82,6 @@ def chat(
         _lines(run, past)
 
 
-def _past(continue_: bool, resume: str | None) -> Session | None:
-    if continue_ and resume:
-        raise WrongUsage("--continue and --resume name two conversations.", "Give one of them.")
-    if not continue_ and resume is None:
-        return None
-    from localmag.sessions import Sessions
-
-    with Sessions() as sessions:
-        return sessions.load(resume).session if resume is not None else sessions.latest()
-
-
-def _model_of(past: Session | None) -> str | None:
-    """What wrote the conversation so far, by the name that finds it again."""
-    if past is None:
-        return None
-    return f"{past.model}:{past.build}" if catalogue.is_name(past.model) else past.model
-
-
-def _conversation(
-    run: options.Run, past: Session | None, sessions: Sessions, running: Engine
-) -> Conversation:
-    from localmag.chat import Conversation
-
-    if past:
-        return Conversation.resume(sessions, past.id, running, setup_of(run), seed=run.seed)
-    return Conversation.new(sessions, running, setup_of(run), system=system_of(run), seed=run.seed)
-
-
 def _screen(run: options.Run, past: Session | None) -> None:
     """The database is opened and the engine started after the first paint, in the screen's own thread."""
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
@@ -120,7 +94,7 @@ def _screen(run: options.Run, past: Session | None) -> None:
             sessions = open_things.enter_context(Sessions())
             running = open_things.enter_context(engine(run))
             threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
-            return _conversation(run, past, sessions, running)
+            return conversation(run, past, sessions, running)
 
         found = run.installed
         label = tui.Label(found.title, found.build, run.spec.backend, run.spec.context)
@@ -157,7 +131,7 @@ def _lines(run: options.Run, past: Session | None) -> None:
     say_what_stands_in(run)
     failed = None
     with Sessions() as sessions, engine(run) as running:
-        talk = _conversation(run, past, sessions, running)
+        talk = conversation(run, past, sessions, running)
         for line in sys.stdin:
             if not line.strip():
                 continue

@@ -66,6 +66,8 @@ System = Annotated[
         help="System prompt instead of the model's own; '' sends none. A file may hold [THINK]…[/THINK].",
     ),
 ]
+Continue = Annotated[bool, typer.Option("--continue", help="Go on with the last conversation.")]
+Resume = Annotated[str | None, typer.Option("--resume", metavar="ID", help="Go on with that conversation.")]
 Keep = Annotated[
     bool | None,
     typer.Option(

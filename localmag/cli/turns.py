@@ -1,22 +1,25 @@
-"""What ask and chat do alike: start the engine, build the conversation, let Ctrl+C stop a reply."""
+"""What ask and chat do alike: find or begin the conversation, start the engine, let Ctrl+C stop a reply."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from localmag import catalogue
 from localmag.cli.options import Run, how_to_get_magistral
 from localmag.cli.output import warn
+from localmag.errors import WrongUsage
 from localmag.types import Message
 
 if TYPE_CHECKING:
+    from localmag.chat import Conversation
+    from localmag.engines import Engine
     from localmag.engines.host import HostedEngine
-    from localmag.sessions import Setup
+    from localmag.sessions import Session, Sessions, Setup
 
 # What runs a turn is imported by the functions that need it: the screen paints before they are called.
 
@@ -66,7 +69,55 @@ def engine(run: Run) -> Iterator[HostedEngine]:
         running.close()
 
 
-def system_of(run: Run) -> Message | None:
+def past_of(continue_: bool, resume: str | None, system: str | None) -> Session | None:
+    """The conversation that --continue or --resume means; None for a new one."""
+    if continue_ and resume is not None:
+        raise WrongUsage("--continue and --resume name two conversations.", "Give one of them.")
+    if not continue_ and resume is None:
+        return None
+    if system is not None:
+        raise WrongUsage("A conversation keeps the system prompt it began with.", "Leave --system out.")
+    from localmag.sessions import Sessions
+
+    with Sessions() as sessions:
+        return sessions.latest() if resume is None else sessions.load(resume).session
+
+
+def model_of(past: Session | None) -> str | None:
+    """What wrote the conversation so far, by the name that finds it again."""
+    if past is None:
+        return None
+    return f"{past.model}:{past.build}" if catalogue.is_name(past.model) else past.model
+
+
+def conversation(run: Run, past: Session | None, sessions: Sessions | None, running: Engine) -> Conversation:
+    """`past` taken further, or a new one; kept in `sessions`, or nowhere if there are none."""
+    from localmag.chat import Conversation
+
+    if past and sessions:
+        return Conversation.resume(sessions, past.id, running, _setup_of(run), seed=run.seed)
+    return Conversation.new(sessions, running, _setup_of(run), system=_system_of(run), seed=run.seed)
+
+
+def prompt_messages(run: Run, past: Session | None, text: str) -> list[Message]:
+    """What the engine would be told if `text` were said now. Nothing is loaded, nothing is saved."""
+    from localmag.engines.host import engine_for
+
+    with saved(past) as sessions:
+        so_far = conversation(run, past, sessions, engine_for(run.spec)).history()
+    return [*so_far, Message.of("user", text)]
+
+
+def saved(past: Session | None) -> AbstractContextManager[Sessions | None]:
+    """Where `past` is kept, open; None where there is nothing to go on with."""
+    if past is None:
+        return nullcontext()
+    from localmag.sessions import Sessions
+
+    return Sessions()
+
+
+def _system_of(run: Run) -> Message | None:
     """The system message; [THINK] markers are control tokens in a prompt file only, never in typed text."""
     from localmag.prompt import system_message
 
@@ -75,13 +126,7 @@ def system_of(run: Run) -> Message | None:
     return system_message(run.system) if run.system_is_template else Message.of("system", run.system)
 
 
-def prompt_messages(run: Run, text: str) -> list[Message]:
-    """A first turn's messages."""
-    system = system_of(run)
-    return [*([system] if system else []), Message.of("user", text)]
-
-
-def setup_of(run: Run) -> Setup:
+def _setup_of(run: Run) -> Setup:
     """What is kept on disk of how a reply was written; a file the user pointed at is kept by its path."""
     from localmag.sessions import Setup
 
