@@ -20,7 +20,7 @@ import numpy as np
 
 from localmag import gguf
 from localmag.engines import EngineSpec
-from localmag.engines.cores import physical_cores
+from localmag.hardware.cores import physical_cores
 from localmag.engines.nativelog import NativeLog
 from localmag.engines.prefix import reusable
 from localmag.engines.sampler import Sampler

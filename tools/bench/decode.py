@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from localmag.engines.cores import physical_cores
+from localmag.hardware.cores import physical_cores
 
 ROUNDS = 5
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from localmag.engines.cores import _linux, physical_cores
+from localmag.hardware.cores import _linux, physical_cores
 
 
 @pytest.fixture
