@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from localmag import paths
 from localmag.errors import NotFound, WrongUsage
+from localmag.shape import Shape
 
 DEMO = "demo"
 NEWEST = "magistral"
@@ -25,29 +26,6 @@ _REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCI
 _TOML: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
 
 _T = TypeVar("_T", bound="Model | Build | Shape")
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A transformer's dimensions, as its params.json tells them: counts, and widths in numbers per token."""
-
-    layers: int
-    width: int
-    heads: int
-    kv_heads: int
-    head_size: int
-    ffn: int
-    vocabulary: int
-    tied: bool = False
-    """Whether the output layer is the embedding, and so is counted once."""
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the weights are, norms aside (under 0.01%)."""
-        attention = self.width * self.head_size * 2 * (self.heads + self.kv_heads)
-        mlp = 3 * self.width * self.ffn
-        embeddings = self.vocabulary * self.width * (1 if self.tied else 2)
-        return self.layers * (attention + mlp) + embeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue
-from localmag.catalogue import Build, Model, Shape
+from localmag.catalogue import Build, Model
 from localmag.cli.output import confirm, say, warn
 from localmag.cli.pull import size
+from localmag.shape import Shape
 from localmag.store.inventory import Here, here
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

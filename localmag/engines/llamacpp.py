@@ -59,7 +59,7 @@ class LlamaCpp:
         self._logits_at = 0
         self._logits = np.empty(0, np.float32)
         self._abort = _AbortFlag()
-        gguf.require_tekken(spec.weights, gguf.read(spec.weights))
+        gguf.read_model(spec.weights)
         self._log = NativeLog.to(spec.log)
         try:
             self._load_model(on_load)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import mmap
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from localmag.errors import BadFile, NotFound
+from localmag.shape import Shape
 
 Value = int | float | bool | str | list["Value"]
 
@@ -24,6 +25,7 @@ _SCALARS = {
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
 _MAX_DEPTH = 4  # arrays in arrays: none is known in the wild
+_TOKENS = "tokenizer.ggml.tokens"
 
 # ggml type → (values per block, bytes per block), from ggml-common.h; what is not here is not size-checked.
 _BLOCKS = {
@@ -58,10 +60,11 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF says of itself."""
+    """What a GGUF says of itself. `left_out` are the lists of strings passed over: key → length."""
 
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
+    left_out: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def architecture(self) -> str:
@@ -70,8 +73,59 @@ class Header:
     @property
     def trained_context(self) -> int:
         """Tokens it was trained for, 0 if it does not say."""
-        value = self.metadata.get(f"{self.architecture}.context_length", 0)
-        return value if isinstance(value, int) else 0
+        return self.number("context_length")
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all its tensors; those of a type that is not known here count nothing."""
+        return sum(tensor.nbytes or 0 for tensor in self.tensors)
+
+    def number(self, key: str) -> int:
+        """The architecture's own value of that name, 0 if there is none; of one per layer the largest."""
+        value = self.metadata.get(f"{self.architecture}.{key}", 0)
+        if isinstance(value, list):
+            return max((v for v in value if type(v) is int), default=0)
+        return value if type(value) is int else 0
+
+    def shape(self) -> Shape:
+        """The dimensions, 0 where the file does not say (`read_model` insists that it does)."""
+        names = {tensor.name for tensor in self.tensors}
+        width, heads = self.number("embedding_length"), self.number("attention.head_count")
+        kv_rank = self.number("attention.kv_lora_rank")
+        per_head = width // heads if heads else 0
+        key, value = (
+            self.number(f"attention.{what}_length_mla" if kv_rank else f"attention.{what}_length")
+            for what in ("key", "value")
+        )
+        experts = self.number("expert_count")
+        ffn = self.number("feed_forward_length")
+        return Shape(
+            layers=self.number("block_count"),
+            width=width,
+            heads=heads,
+            # To llama.cpp MLA is attention with one KV head; the model's card counts them before they unfold.
+            kv_heads=heads if kv_rank else self.number("attention.head_count_kv") or heads,
+            head_size=key or per_head,
+            ffn=ffn,
+            vocabulary=self.vocabulary_size,
+            tied="output.weight" not in names,
+            experts=experts,
+            active=self.number("expert_used_count"),
+            shared=self.number("expert_shared_count"),
+            expert_ffn=(self.number("expert_feed_forward_length") or ffn) if experts else 0,
+            dense_layers=self.number("leading_dense_block_count"),
+            q_rank=self.number("attention.q_lora_rank"),
+            kv_rank=kv_rank,
+            rope_size=self.number("rope.dimension_count") if kv_rank else 0,
+            value_size=0 if value in (0, key or per_head) else value,
+        )
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids it has names for."""
+        tokens = self.metadata.get(_TOKENS)
+        there = len(tokens) if isinstance(tokens, list) else 0
+        return there or self.left_out.get(_TOKENS, 0)
 
 
 def read(path: Path, *, strings: bool = True) -> Header:
@@ -98,21 +152,11 @@ def read(path: Path, *, strings: bool = True) -> Header:
         ) from exc
 
 
-def require_tekken(path: Path, header: Header) -> None:
-    """Raises BadFile unless the vocabulary is Mistral's Tekken, which is all that localmag can speak."""
-    pre = header.metadata.get("tokenizer.ggml.pre")
-    if header.metadata.get("tokenizer.ggml.model") != "gpt2" or pre != "tekken":
-        named = pre or header.metadata.get("tokenizer.ggml.model") or "unnamed"
-        raise BadFile(
-            f"{path} has the vocabulary {named!r}, not Mistral's Tekken.",
-            "Use a GGUF of Magistral or another Mistral model with a Tekken vocabulary.",
-        )
-
-
 class _Reader:
     def __init__(self, path: Path, data: mmap.mmap, keep_strings: bool) -> None:
         self.path, self.data, self.at, self.size = path, data, 4, len(data)
         self.keep_strings = keep_strings
+        self.passed_over = 0
 
     def header(self) -> Header:
         version = self.scalar("<I")
@@ -122,15 +166,18 @@ class _Reader:
             )
         tensors, pairs = self.count(24), self.count(13)
         metadata: dict[str, Value] = {}
+        left_out: dict[str, int] = {}
         for _ in range(pairs):
-            key = self.string()
+            key, self.passed_over = self.string(), 0
             metadata[key] = self.value(int(self.scalar("<I")), 0)
+            if self.passed_over:
+                left_out[key] = self.passed_over
         table = [self.tensor() for _ in range(tensors)]
         align = metadata.get("general.alignment", 32)
         if not isinstance(align, int) or align <= 0 or align & (align - 1):
             self.broken("its alignment is not a power of two")
         start = (self.at + align - 1) // align * align
-        return Header(metadata, tuple(self.placed(t, start) for t in table))
+        return Header(metadata, tuple(self.placed(t, start) for t in table), left_out)
 
     def tensor(self) -> Tensor:
         name = self.string()
@@ -210,6 +257,7 @@ class _Reader:
                 found.append(data[at:end].decode("utf-8", "replace"))
             at = end
         self.at = at
+        self.passed_over += n - len(found)
         return found
 
     def broken(self, why: str) -> NoReturn:
