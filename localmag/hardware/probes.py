@@ -175,7 +175,7 @@ def run(command: Sequence[str], seconds: float = _SECONDS) -> Output:
         status = process.wait(max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()  # and not waited for: a process inside a wedged driver cannot be ended
-        return Output(problem=f"it said nothing useful within {seconds:.0f} s")
+        return Output(problem=f"it did not end within {seconds:.0f} s")
     said, complained = (listener.text for listener in heard)
     return Output(said, _reason(said, complained, status) if status else "")
 

@@ -31,6 +31,10 @@ _KINDS: dict[str, Kind] = {
 
 _ARCHITECTURES = {"amd64": "x86_64", "aarch64": "arm64"}
 _LLAMA, _MLX = "llama.cpp", "mlx"
+_TRANSLATED = Note(
+    "This Python was built for Intel and runs translated on Apple silicon, where it cannot use the GPU.",
+    "Install an arm64 Python and set localmag up again with it.",
+)
 
 
 def read(probes: Probes) -> Machine:
@@ -52,7 +56,10 @@ def read(probes: Probes) -> Machine:
     )
     if machine.apple_silicon:
         return _with_apple(machine, ggml, probes)
-    return _with_vulkan(_with_nvidia(_with_ggml(machine, ggml), probes), probes)
+    machine = _with_vulkan(_with_nvidia(_with_ggml(machine, ggml), probes), probes)
+    if _sysctl(probes).get("sysctl.proc_translated") == "1":
+        machine = replace(machine, notes=(*machine.notes, _TRANSLATED))
+    return machine
 
 
 def _memory(probes: Probes) -> tuple[int, int]:
@@ -168,7 +175,7 @@ def _cards(output: Output) -> Iterator[Device]:
     for line in "" if output.problem else output.text.splitlines():
         name, *numbers = (field.strip() for field in line.rsplit(",", 3))
         if name and len(numbers) == 3:
-            total, free = (int(n) * _MIB if n.isdecimal() else 0 for n in numbers[:2])
+            total, free = (_mib(number) for number in numbers[:2])
             yield Device(name, "cuda", total, min(free, total), unified=not total)
 
 
@@ -252,8 +259,12 @@ def working_set(memory: int, wired_limit: int = 0) -> int:
 
 
 def _wired_limit(probes: Probes) -> int:
-    said = _sysctl(probes).get("iogpu.wired_limit_mb", "")
-    return int(said) * _MIB if said.isdecimal() else 0
+    return _mib(_sysctl(probes).get("iogpu.wired_limit_mb", ""))
+
+
+def _mib(said: str) -> int:
+    """A count of MiB in bytes; 0 for what is none."""
+    return int(said) * _MIB if re.fullmatch(r"\d{1,9}", said) else 0
 
 
 def _sysctl(probes: Probes) -> dict[str, str]:

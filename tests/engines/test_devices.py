@@ -1,0 +1,55 @@
+"""Asking the llama.cpp that is installed here, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localmag.engines import devices
+
+
+def test_the_real_llama_cpp_lists_its_cpu() -> None:
+    output = devices.ask()
+    assert not output.problem
+    said = json.loads(output.text)
+    assert "CPU" in said["backends"]
+    (cpu,) = [device for device in said["devices"] if device["type"] == "cpu"]
+    assert cpu["total"] > 0
+
+
+def test_this_machine(tmp_path: Path) -> None:
+    machine = devices.machine(tmp_path)
+    assert "cpu" in machine.llama_cpp
+    assert machine.memory_total > 0
+    assert machine.disk_free > 0
+
+
+def test_the_program_itself_loads_nothing_native() -> None:
+    look = "import sys; from localmag.engines import devices; print('llama_cpp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_library_that_does_not_load_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "libllama.so").write_bytes(b"no library")
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", os.fspath(tmp_path))
+    machine = devices.machine(tmp_path)
+    assert machine.llama_cpp == ()
+    (note,) = machine.notes
+    assert "does not load" in note.what
+    assert "llama-cpp-python" in note.todo
+
+
+def test_a_crash_in_a_driver_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'localmag.engines.devices' in str(sys.argv) + str(sys.orig_argv): os.abort()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    machine = devices.machine(tmp_path)
+    assert machine.llama_cpp == ()
+    assert machine.notes
