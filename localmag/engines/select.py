@@ -1,0 +1,148 @@
+"""Which backend runs a model, and every reason for it. Pure, but for one look at what is installed."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from localmag.errors import NotFound, WrongUsage
+
+Runner = Literal["llama.cpp", "mlx"]
+RUNNERS: tuple[Runner, ...] = ("llama.cpp", "mlx")
+_NAMES = {"llama.cpp": "llama.cpp", "mlx": "MLX"}
+_NEEDS: dict[Runner, tuple[str, ...]] = {
+    "llama.cpp": ("localmag.engines.llamacpp", "llama_cpp"),
+    "mlx": ("localmag.engines.mlx", "mlx", "mlx_lm"),
+}
+"""An engine of ours first, then the packages that it stands on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`why` decided it, in one line; `reasons` is all that was weighed, one line each."""
+
+    backend: Runner
+    why: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a machine decides: whether MLX is at home on it, and why a backend cannot run, where it cannot."""
+
+    apple_silicon: bool
+    obstacles: Mapping[Runner, str]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # its parent is missing, or half installed
+        return False
+
+
+def host(there: Callable[[str], bool] = _installed) -> Host:
+    """The machine that this runs on. `there` says whether a module could be imported; none is."""
+    return Host(
+        apple_silicon=platform.system() == "Darwin" and platform.machine() == "arm64",
+        obstacles={runner: why for runner in RUNNERS if (why := _obstacle(runner, there))},
+    )
+
+
+def choose(
+    host: Host,
+    *,
+    wanted: str = "auto",
+    offered: Collection[str] = RUNNERS,
+    here: Collection[str] = (),
+    better: str | None = None,
+    model: str = "the model",
+) -> Choice:
+    """The backend for one model.
+
+    `offered` are the backends that the model has builds for, `here` those whose builds are on this machine,
+    `better` the one whose build fits this machine better, where that was weighed.
+
+    Of its own accord ("auto") it takes MLX on Apple silicon if a build for it is here, or if none at all is
+    and MLX's fits better; otherwise llama.cpp, and MLX elsewhere only where llama.cpp cannot.
+
+    Raises WrongUsage if the backend wanted, or any, cannot run on this machine; NotFound if `model` has no
+    build for it.
+    """
+    reasons = _reasons(host, offered, here, better)
+    able = [r for r in RUNNERS if r not in host.obstacles and r in offered]
+    if wanted != "auto":
+        return Choice(_wanted(host, wanted, offered, model), "--backend asks for it", reasons)
+    if not able:
+        raise WrongUsage(
+            f"Nothing that is installed can run {model}: {'; '.join(reasons)}.",
+            "Run `localmag doctor` to see what is missing.",
+        )
+    backend, why = _auto(host, able, here, better)
+    return Choice(backend, why, reasons)
+
+
+def _auto(host: Host, able: list[Runner], here: Collection[str], better: str | None) -> tuple[Runner, str]:
+    if len(able) == 1:
+        (only,) = able
+        other = next(r for r in RUNNERS if r != only)
+        return only, host.obstacles.get(other, f"the model has no build for {_NAMES[other]}")
+    if host.apple_silicon and "mlx" in here:
+        return "mlx", "this is Apple silicon, and its MLX build is here"
+    if host.apple_silicon and not here and better == "mlx":
+        return "mlx", "this is Apple silicon, and its MLX build fits better"
+    if here and "llama.cpp" not in here:
+        return "mlx", "its only build that is here is for MLX"
+    if not host.apple_silicon:
+        return "llama.cpp", "this is no Apple silicon"
+    return "llama.cpp", "its llama.cpp build is here" if here else "no MLX build is here, or fits better"
+
+
+def _wanted(host: Host, wanted: str, offered: Collection[str], model: str) -> Runner:
+    runner = next((r for r in RUNNERS if r == wanted), None)
+    if runner is None:
+        raise WrongUsage(f"There is no backend {wanted!r}.", f"Choose auto, {' or '.join(RUNNERS)}.")
+    if obstacle := host.obstacles.get(runner):
+        raise WrongUsage(
+            f"{_NAMES[runner]} cannot run here: {obstacle}.", "Leave --backend out, or choose another."
+        )
+    if runner not in offered:
+        raise NotFound(
+            f"{model} has no build for {_NAMES[runner]}.", f"Choose --backend {' or '.join(offered)}."
+        )
+    return runner
+
+
+def _reasons(
+    host: Host, offered: Collection[str], here: Collection[str], better: str | None
+) -> tuple[str, ...]:
+    return tuple(f"{_NAMES[r]}: {_standing(r, host, offered, here, better)}" for r in RUNNERS)
+
+
+def _standing(
+    runner: Runner, host: Host, offered: Collection[str], here: Collection[str], better: str | None
+) -> str:
+    if obstacle := host.obstacles.get(runner):
+        return f"cannot run here, {obstacle}"
+    said = ["can run here"]
+    if runner == "mlx" and not host.apple_silicon:
+        said.append("though without Apple silicon only slowly")
+    if runner not in offered:
+        said.append("the model has no build for it")
+    elif runner in here:
+        said.append("a build is on this machine")
+    if runner == better:
+        said.append("its build fits better")
+    return ", ".join(said)
+
+
+def _obstacle(runner: Runner, there: Callable[[str], bool]) -> str:
+    """Why it cannot run, empty if it can."""
+    ours, *foreign = _NEEDS[runner]
+    if not there(ours):
+        return "this version of localmag has no engine for it yet"
+    missing = [name for name in foreign if not there(name)]
+    return f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed" if missing else ""
