@@ -8,9 +8,11 @@ from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.screen import Screen
 
 from localmag.errors import WrongUsage
+from localmag.tui.bursts import gathering
 from localmag.tui.screens.chat import ChatScreen, Label
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
@@ -50,6 +52,9 @@ class ChatApp(App[int]):
                 f"There is no theme {theme!r}.", f"Set `theme` in config.toml to one of {names}."
             )
         self.theme = theme or preferred(os.environ)
+
+    def get_driver_class(self) -> type[Driver]:
+        return gathering(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[None]:
         return self.chat

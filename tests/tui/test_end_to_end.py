@@ -60,6 +60,15 @@ def test_a_chat_from_the_first_paint_to_the_next_day() -> None:
         assert it.end() == 0
 
 
+def test_what_is_typed_or_pasted_while_the_program_starts_is_there_and_not_sent() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", *SHORT]) as it:
+        it.type("line of a paste\r" * 1000 + "and its end")
+        it.until("● ready", "│ and its end")
+        assert "▌" not in it.text
+
+
 def test_esc_stops_the_real_engine_and_the_chat_goes_on() -> None:
     from tests.tui.terminal import Terminal
 
