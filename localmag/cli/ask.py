@@ -21,7 +21,7 @@ from localmag.cli.turns import (
     past_of,
     prompt_messages,
     saved,
-    say_what_stands_in,
+    say_what_runs,
 )
 from localmag.errors import WrongUsage
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
@@ -68,6 +68,7 @@ def ask(
     text = _whole_prompt(prompt, file or [])
     run = options.resolve(
         model or model_of(past),
+        backend=backend,
         quant=quant,
         ctx=ctx,
         kv=kv_type,
@@ -81,7 +82,7 @@ def ask(
     if dry_run:
         _show_prompt(run, past, text, as_json)
         return
-    say_what_stands_in(run)
+    say_what_runs(run)
     with saved(past) as sessions, engine(run) as running, Interruptible() as cancel:
         talk = conversation(run, past, sessions, running)
         before = talk.last()

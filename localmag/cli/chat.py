@@ -20,7 +20,7 @@ from localmag.cli.turns import (
     engine,
     model_of,
     past_of,
-    say_what_stands_in,
+    say_what_runs,
 )
 from localmag.errors import ContextTooSmall, RunFailed
 from localmag.types import Loading, Stop
@@ -66,6 +66,7 @@ def chat(
     screen = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     run = options.resolve(
         model or model_of(past),
+        backend=backend,
         quant=quant,
         ctx=ctx,
         kv=kv_type,
@@ -128,7 +129,7 @@ def _lines(run: options.Run, past: Session | None) -> None:
     """One line in, one answer out. A reply that fails is reported, and the next line is still answered."""
     from localmag.sessions import Sessions
 
-    say_what_stands_in(run)
+    say_what_runs(run)
     failed = None
     with Sessions() as sessions, engine(run) as running:
         talk = conversation(run, past, sessions, running)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue, config, paths, store
-from localmag.engines import EngineSpec
+from localmag.engines import EngineSpec, select
 from localmag.errors import NotFound, WrongUsage
 from localmag.types import Sampling
 
@@ -21,6 +21,7 @@ _MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
 class BackendChoice(StrEnum):
     auto = "auto"
     llamacpp = "llama.cpp"
+    mlx = "mlx"
 
 
 class KVChoice(StrEnum):
@@ -84,6 +85,7 @@ class Run:
     installed: store.Installed
     stands_in: bool
     """Whether this is the demo because nobody named a model and no weights of Magistral are here."""
+    backend: select.Choice
     spec: EngineSpec
     sampling: Sampling
     seed: int | None
@@ -100,6 +102,7 @@ class Run:
 def resolve(
     model: str | None,
     *,
+    backend: BackendChoice,
     quant: str | None,
     ctx: int | None,
     kv: KVChoice | None,
@@ -110,10 +113,20 @@ def resolve(
     system: str | None,
     keep: bool | None,
 ) -> Run:
-    """Flags over the config file over the model's card. Raises what `store.locate` and `config.load` do."""
+    """Flags over the config file over the model's card.
+
+    Raises what `config.load`, `store.locate` and `select.choose` do.
+    """
     settings = config.load()
     name = model or settings.model or store.newest()
     found = store.locate(name or catalogue.DEMO, quant)
+    choice = select.choose(
+        select.host(),
+        wanted=backend.value,
+        offered=(found.backend,),
+        here=(found.backend,),
+        model=f"{found.title} {found.build}",
+    )
     context = ctx or settings.context or found.context
     most = found.trained or _MOST_CONTEXT
     if context > most:
@@ -125,8 +138,9 @@ def resolve(
     return Run(
         installed=found,
         stands_in=name is None,
+        backend=choice,
         spec=EngineSpec(
-            backend="llama.cpp",
+            backend=choice.backend,
             weights=found.weights,
             tokenizer=found.tokenizer,
             context=context,

@@ -50,8 +50,10 @@ class Interruptible:
         self._event.set()
 
 
-def say_what_stands_in(run: Run) -> None:
-    """Nobody should take the demo for Magistral."""
+def say_what_runs(run: Run) -> None:
+    """Nobody should take the demo for Magistral, or wonder why one backend runs and not the other."""
+    if run.backend.open:
+        warn(f"{run.backend.backend} runs it: {run.backend.why}.")
     if run.stands_in:
         warn(f"No Magistral is on this machine yet, so the bundled demo answers. {how_to_get_magistral()}")
 

@@ -22,11 +22,15 @@ _NEEDS: dict[Runner, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`why` decided it, in one line; `reasons` is all that was weighed, one line each."""
+    """`why` decided it, in one line; `reasons` is all that was weighed, one line each.
+
+    `open` is whether there was anything to choose: two that could run the model, and nobody named one.
+    """
 
     backend: Runner
     why: str
     reasons: tuple[str, ...]
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def choose(
             "Run `localmag doctor` to see what is missing.",
         )
     backend, why = _auto(host, able, here, better)
-    return Choice(backend, why, reasons)
+    return Choice(backend, why, reasons, open=len(able) > 1)
 
 
 def _auto(host: Host, able: list[Runner], here: Collection[str], better: str | None) -> tuple[Runner, str]:

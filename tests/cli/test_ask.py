@@ -263,3 +263,10 @@ def test_a_hangup_that_nohup_ignores_is_ignored() -> None:
     process.send_signal(signal.SIGHUP)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, b"834" in out) == (0, True)
+
+
+def test_a_backend_that_cannot_run_is_refused_with_the_reason(localmag: RunLocalmag) -> None:
+    done = localmag("ask", "demo", "2 + 2", "--backend", "mlx")
+    assert done.returncode in (2, 3)
+    assert "MLX" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
