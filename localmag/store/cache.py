@@ -31,9 +31,14 @@ def root() -> Path:
     return _expanded(os.environ.get("HF_HOME") or f"{base}/huggingface") / "hub"
 
 
+def is_repo(repo: str) -> bool:
+    """Whether it is a plain owner/name, which can lead nowhere else."""
+    return bool(_REPO.fullmatch(repo)) and "--" not in repo and ".." not in repo
+
+
 def folder(repo: str) -> Path:
     """Where a repository's files are kept. Raises BadFile if `repo` is no plain owner/name."""
-    if not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
+    if not is_repo(repo):
         raise BadFile(f"{repo!r} is not the name of a repository.", "It must look like owner/name.")
     return root() / f"models--{repo.replace('/', '--')}"
 
