@@ -16,9 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
 
-import numpy as np
 import pytest
 
 from localmag import config, paths
@@ -35,17 +33,9 @@ def talker(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> Path:
     """A model of random weights that talks on and on: it can draw no control token, and so no end."""
     folder = tmp_path_factory.mktemp("talker")
     shutil.copy(demo.tokenizer, folder)
-    made = synthetic_gguf.tensors
-
-    def without_control(*args: Any) -> dict[str, Any]:
-        weights = made(*args)
-        weights["output.weight"][:1000] = np.float32(0)  # a middling logit, outside of every nucleus
-        return weights
-
-    shape = synthetic_gguf.Shape(layers=8, width=512, heads=8, kv_heads=4, ffn=1536, context=32_768)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic_gguf, "tensors", without_control)
-        synthetic_gguf.write(folder / "talker-Q8_0.gguf", demo.tokenizer, shape)
+    shape = synthetic_gguf.llama(layers=8, width=512, heads=8, kv_heads=4, ffn=1536)
+    weights = folder / "talker-Q8_0.gguf"
+    synthetic_gguf.write(weights, demo.tokenizer, shape, context=32_768, talkative=True)
     return folder
 
 

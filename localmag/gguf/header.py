@@ -28,13 +28,19 @@ _MAX_DEPTH = 4  # arrays in arrays: none is known in the wild
 _TOKENS = "tokenizer.ggml.tokens"
 
 # ggml type → (values per block, bytes per block), from ggml-common.h; what is not here is not size-checked.
-_BLOCKS = {
+BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
     16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110),
     22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),
     29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
 }  # fmt: skip
+
+TYPES = {
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "Q2_K": 10, "Q3_K": 11,
+    "Q4_K": 12, "Q5_K": 13, "Q6_K": 14, "IQ4_NL": 20, "IQ4_XS": 23, "BF16": 30,
+}  # fmt: skip
+"""Those of ggml's types that `layout` speaks of, by the names that builds go by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,9 @@ class Tensor:
     @property
     def nbytes(self) -> int | None:
         """Bytes of data, None for a type this table does not know."""
-        if self.type not in _BLOCKS:
+        if self.type not in BLOCKS:
             return None
-        per_block, size = _BLOCKS[self.type]
+        per_block, size = BLOCKS[self.type]
         values = 1
         for n in self.shape:
             values *= n

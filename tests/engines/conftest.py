@@ -34,7 +34,7 @@ def codec(tokenizer: Path) -> Codec:
 def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpec:
     """A model of 0.6 million parameters, thousands of ids per second."""
     weights = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    synthetic_gguf.write(weights, tokenizer, synthetic_gguf.Shape())
+    synthetic_gguf.write(weights, tokenizer, synthetic_gguf.llama())
     return EngineSpec("llama.cpp", weights, tokenizer, CONTEXT, threads=1)
 
 
@@ -42,8 +42,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpe
 def slow(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpec:
     """A model whose long prompt takes seconds to read."""
     weights = tmp_path_factory.mktemp("slow") / "slow.gguf"
-    shape = synthetic_gguf.Shape(layers=6, width=512, heads=8, ffn=2048, context=8192)
-    synthetic_gguf.write(weights, tokenizer, shape)
+    shape = synthetic_gguf.llama(layers=6, width=512, heads=8, ffn=2048)
+    synthetic_gguf.write(weights, tokenizer, shape, context=8192)
     return EngineSpec("llama.cpp", weights, tokenizer, 8192, threads=1)
 
 

@@ -317,6 +317,6 @@ def test_a_path_with_any_letters(tiny: EngineSpec, tmp_path: Path) -> None:
 
 def test_full_precision_weights_load_too(tmp_path: Path, tiny: EngineSpec) -> None:
     weights = tmp_path / "f16.gguf"
-    synthetic_gguf.write(weights, tiny.tokenizer, synthetic_gguf.Shape(), "F16")
+    synthetic_gguf.write(weights, tiny.tokenizer, synthetic_gguf.llama(), "F16")
     with closing(LlamaCpp(replace(tiny, weights=weights))) as model:
         assert ids_of(model, PROMPT, 3)
