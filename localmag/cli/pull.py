@@ -13,6 +13,7 @@ import typer
 from localmag import catalogue
 from localmag.cli.output import confirm, say, warn
 from localmag.errors import Cancelled
+from localmag.sanitize import sanitize
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -91,7 +92,9 @@ def _fetch(plan: Plan, steps: Iterator[Step]) -> None:
             for _ in steps:
                 pass
     except KeyboardInterrupt as exc:
-        raise Cancelled("Stopped; what has arrived is kept.", "Run this again to go on from there.") from exc
+        raise Cancelled(
+            "Stopped; what has arrived is kept.", f"`localmag pull {_name(plan)}` goes on from there."
+        ) from exc
     warn(f"{plan.model.title} {plan.build.quant} is here, verified. Run `localmag chat {_name(plan)}`.")
 
 
@@ -121,7 +124,7 @@ def _follow(plan: Plan, steps: Iterator[Step], bars: Progress) -> None:
 
     bar = {f.path: bars.add_task(f.path, total=f.size, completed=f.here, start=False) for f in plan.files}
     everything = bars.add_task("all", total=plan.total, completed=plan.total - plan.missing)
-    drawn, arrived = 0.0, plan.total - plan.missing
+    drawn, arrived, waited = 0.0, plan.total - plan.missing, ""
     for step in steps:
         match step:
             case Fetching(file, done):
@@ -137,9 +140,10 @@ def _follow(plan: Plan, steps: Iterator[Step], bars: Progress) -> None:
                 arrived += file.size - file.here
                 bars.update(bar[file.path], completed=file.size, description=f"{file.path} (verified)")
                 bars.update(everything, completed=arrived)
-            case Waiting(why, seconds):
+            case Waiting(why, seconds) if why != waited:
                 bars.console.print(f"{why}; trying again in {seconds:.0f} s", markup=False, highlight=False)
+        waited = step.why if isinstance(step, Waiting) else ""
 
 
 def _note(line: str) -> None:
-    print(line, file=sys.stderr)
+    print(sanitize(line).replace("\n", "␊"), file=sys.stderr)

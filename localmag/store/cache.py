@@ -20,6 +20,7 @@ from localmag.errors import BadFile
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")  # as llama.cpp splits a file
+_DEVICE = re.compile(r"CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(COM|LPT)[0-9¹²³]", re.IGNORECASE)  # of Windows
 _REPO = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}")
 
 
@@ -114,6 +115,11 @@ def partial(repo: str, etag: str) -> Path:
     return blob(repo, etag).with_name(f"{etag}.localmag.incomplete")
 
 
+def partials(repo: str, etag: str) -> list[Path]:
+    """What is there of those bytes so far, whichever program is fetching them."""
+    return list(blob(repo, etag).parent.glob(f"{etag}.*incomplete"))
+
+
 def lock(repo: str, etag: str) -> Path:
     """The lock that huggingface_hub takes too."""
     return root() / ".locks" / folder(repo).name / f"{blob(repo, etag).name}.lock"
@@ -121,6 +127,8 @@ def lock(repo: str, etag: str) -> Path:
 
 def set_main(repo: str, commit: str) -> None:
     """Say that `main` means `commit`, for every tool that looks."""
+    if _main(folder(repo)) == commit:
+        return
     ref = folder(repo) / "refs" / "main"
     ref.parent.mkdir(parents=True, exist_ok=True)
     aside = ref.with_name("main.localmag.tmp")
@@ -134,9 +142,17 @@ def safe(path: str) -> tuple[str, ...]:
     parts = PurePosixPath(path).parts
     windows = PureWindowsPath(path)
     harmless = parts and path.isprintable() and not windows.drive and not windows.root and "\\" not in path
-    if not harmless or any(part in ("..", ".") or ":" in part for part in parts):
+    if not harmless or any(_misread(part) for part in parts):
         raise _untrusted("a file of a repository", path)
     return parts
+
+
+def _misread(part: str) -> bool:
+    """Whether some system would take a part of a path for another than it is written as.
+
+    Windows drops dots and spaces at the end, and has devices whose names end at the first dot (`NUL.gguf`).
+    """
+    return ":" in part or part.endswith((".", " ")) or bool(_DEVICE.fullmatch(part.split(".")[0].rstrip()))
 
 
 def _main(base: Path) -> str:

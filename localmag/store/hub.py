@@ -1,22 +1,23 @@
 """The hub as localmag asks it: one listing, one stream of bytes, and its failures in our words.
 
-Requests go through huggingface_hub's own session, so that its settings hold (HF_ENDPOINT, HF_TOKEN, proxies,
-HF_HUB_OFFLINE). The bytes of a file are asked for directly, by range: the client's own download starts from
-nothing each time, and 14 GB are too many to lose.
+The bytes of a file are asked for directly, by range: the client's own download starts from nothing each time,
+and 14 GB are too many to lose.
 """
 
 from __future__ import annotations
 
-import logging
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_session, hf_hub_url, hf_raise_for_status
+from huggingface_hub import ModelInfo, constants, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -26,23 +27,21 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it loads lazily
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it loads lazily
 
-from localmag import __version__
 from localmag.errors import HubFailed, LocalmagError, NotFound
-
-logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings are told in our own words
-constants.HF_HUB_DISABLE_TELEMETRY = True  # which else looks at what runs localmag, and tells
-
-TRANSIENT = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError)
-"""What a request may fail with that a second one may not; `unreachable` tells those where it is in vain."""
+from localmag.store import transport
 
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try of a request that the hub was too busy for
 _PATIENCE = 60.0  # the longest wait, in seconds, that the hub may ask of us
-_TIMEOUT = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT)  # seconds to connect, and for any next byte
+_LISTING_BYTES = 64 * 2**20  # more than any: a repository of 100,000 files takes 30 MB
+_LISTING_S = 60.0
+_LONGEST_LICENCE = 120  # characters
 
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SECONDS = re.compile(r"\bt=(\d{1,9})\b")  # of the hub's RateLimit header, as `"api";r=0;t=57`
+_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})")
 
 _T = TypeVar("_T")
 Tell = Callable[[str], None]
@@ -73,34 +72,57 @@ def listing(repo: str, tell: Tell) -> Listing:
     Raises NotFound if there is no such repository, HubFailed if the hub cannot be reached, wants a login, or
     answers nonsense.
     """
-    api = HfApi(library_name="localmag", library_version=__version__)
     with failures(repo):
+        validate_repo_id(repo)
+        url = f"{constants.ENDPOINT}/api/models/{repo}"
+        told = patiently(lambda: _json(f"{url}?blobs=true"), tell)
         try:
-            info = patiently(lambda: api.model_info(repo, files_metadata=True, timeout=10), tell)
-        except (LookupError, TypeError) as exc:
+            info = ModelInfo(**told)  # type: ignore[no-untyped-call]
+            files = tuple(filter(None, map(_remote, info.siblings or [])))
+            licence = _licence(info)
+        except (LookupError, TypeError, AttributeError) as exc:
             raise ValueError("JSON, but no listing") from exc
         if info.gated:
-            patiently(lambda: _require_access(repo), tell)
-        files = [
-            Remote(s.rfilename, s.lfs.size, s.lfs.sha256) if s.lfs else Remote(s.rfilename, s.size, s.blob_id)
-            for s in info.siblings or []
-            if s.size is not None and s.blob_id and s.rfilename.isprintable()
-        ]
-        card = info.card_data
-        licence = str(getattr(card, "license", None) or "")
+            patiently(lambda: _require_access(f"{url}/auth-check"), tell)
     if not info.sha or not files:
         raise HubFailed(f"The hub's listing of {repo} is empty.", "Check HF_ENDPOINT, and try again later.")
-    return Listing(repo, info.sha, tuple(files), licence)
+    return Listing(repo, str(info.sha), files, licence)
 
 
-def _require_access(repo: str) -> None:
-    """The client's own `auth_check`, which would wait for an answer for ever."""
-    url = f"{constants.ENDPOINT}/api/models/{repo}/auth-check"
-    hf_raise_for_status(get_session().get(url, headers=_headers(), timeout=_TIMEOUT))
+def _json(url: str) -> Any:
+    until, body = time.monotonic() + _LISTING_S, bytearray()
+    with transport.answer(url) as (_, response):
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > _LISTING_BYTES or time.monotonic() > until:
+                raise ValueError("no listing ever was so long")
+    try:
+        return json.loads(body)
+    except RecursionError as exc:
+        raise ValueError("no listing ever was so deep") from exc
 
 
-def _headers() -> dict[str, str]:
-    return build_hf_headers(library_name="localmag", library_version=__version__)
+def _remote(sibling: Any) -> Remote | None:
+    """A file as the listing tells it; None if it tells too little, or has a name that cannot be shown."""
+    lfs = sibling.lfs
+    size, etag = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
+    if type(size) is not int or size < 0 or not isinstance(etag, str) or not sibling.rfilename.isprintable():
+        return None
+    return Remote(sibling.rfilename, size, etag)
+
+
+def _licence(info: ModelInfo) -> str:
+    """As `apache-2.0`, or the name (and address) of one of the repository's own."""
+    card = info.card_data
+    name, own, link = (getattr(card, key, None) for key in ("license", "license_name", "license_link"))
+    told = f"{own or name or ''}" + (f" ({link})" if own and link else "")
+    return told if len(told) <= _LONGEST_LICENCE else f"{told[:_LONGEST_LICENCE]}…"
+
+
+def _require_access(url: str) -> None:
+    """What the client's `auth_check` asks, which would wait for an answer for ever."""
+    with transport.answer(url):
+        pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +137,33 @@ class Stream:
 
 
 @contextmanager
-def stream(repo: str, commit: str, path: str, start: int) -> Iterator[Stream]:
+def stream(repo: str, commit: str, file: Remote, start: int) -> Iterator[Stream]:
     """Ask for the file's bytes from `start` on.
 
-    Raises what the hub's client raises: the caller decides what is worth another try.
+    Raises what the hub's client raises (the caller decides what is worth another try), and HubFailed where
+    the hub now has other bytes under that name.
     """
-    headers = _headers() | {"Accept-Encoding": "identity"}  # the digest is of the file's own bytes
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    url = hf_hub_url(repo, path, revision=commit)
+    ranged = {"Range": f"bytes={start}-"} if start else {}
     # Redirects are followed anew each time: the address of the bytes is signed for a short while only.
-    with get_session().stream("GET", url, headers=headers, timeout=_TIMEOUT, follow_redirects=True) as answer:
-        hf_raise_for_status(answer)
-        if found := _RANGE.fullmatch(answer.headers.get("Content-Range", "")):
-            yield Stream(int(found[1]), int(found[2]), answer.iter_bytes())
+    with transport.answer(hf_hub_url(repo, file.path, revision=commit), **ranged) as (own, response):
+        _require_same(repo, file, own)
+        length = response.headers.get("Content-Length", "")
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            yield Stream(0, -1, iter(()))  # not the file's own bytes, which were asked for
+        elif found := _RANGE.fullmatch(response.headers.get("Content-Range", "")):
+            yield Stream(int(found[1]), int(found[2]), response.iter_raw())
         else:
-            told = "" if "Content-Encoding" in answer.headers else answer.headers.get("Content-Length", "")
-            yield Stream(0, int(told) if told.isdigit() else None, answer.iter_bytes())
+            yield Stream(0, int(length) if length.isdecimal() else None, response.iter_raw())
+
+
+def _require_same(repo: str, file: Remote, own: httpx2.Response) -> None:
+    """Notice before 14 GB have arrived that they are not those that were listed."""
+    linked = _SHA256.search(own.headers.get("X-Linked-Etag", ""))
+    if linked and len(file.etag) == 64 and linked[0] != file.etag:
+        raise HubFailed(
+            f"{file.path} of {repo} has changed since it was listed.",
+            "Run this again to fetch what is there now.",
+        )
 
 
 def patiently(call: Callable[[], _T], tell: Tell) -> _T:
@@ -152,14 +184,20 @@ def busy(exc: HfHubHTTPError, wait: float) -> float | None:
     """Seconds to wait before asking again: as many as the hub wants, else `wait`. None: it is in vain."""
     if exc.response.status_code not in _BUSY:
         return None
-    wanted = exc.response.headers.get("Retry-After", "")
-    pause = float(wanted) if wanted.isdecimal() else wait
+    pause = _wanted(exc.response.headers)
+    pause = wait if pause is None else pause
     return pause if pause <= _PATIENCE else None
 
 
-def unreachable(exc: Exception) -> bool:
-    """Whether there was not even a connection: no second try would help, and the user should know at once."""
-    return isinstance(exc, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
+def _wanted(headers: httpx2.Headers) -> float | None:
+    """Seconds that the hub asks for: by Retry-After, as a number or a date, or by its own RateLimit."""
+    told = headers.get("Retry-After", "")
+    if told.isdecimal():
+        return float(told)
+    with suppress(ValueError):
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    found = _SECONDS.search(headers.get("RateLimit", ""))
+    return float(found[1]) if found else None
 
 
 @contextmanager
@@ -186,7 +224,8 @@ def _said(repo: str, exc: Exception) -> LocalmagError:
         case GatedRepoError():
             return HubFailed(
                 f"{repo} is open only to those who accepted its terms.",
-                f"Accept them at {constants.ENDPOINT}/{repo}, run `hf auth login`, and then this again.",
+                f"Accept them at {constants.ENDPOINT}/{repo}, log in with `hf auth login` (or set HF_TOKEN), "
+                "and run this again.",
             )
         case HfHubHTTPError():
             return _answered(repo, exc, exc.response.status_code)
@@ -217,7 +256,7 @@ def _answered(repo: str, exc: HfHubHTTPError, status: int) -> LocalmagError:
 
 
 def _untransported(exc: Exception) -> HubFailed:
-    if unreachable(exc):
+    if transport.unreachable(exc):
         return HubFailed(f"The hub at {constants.ENDPOINT} cannot be reached.", "Check the network.")
     if isinstance(exc, httpx2.TimeoutException):
         return HubFailed("The hub stopped answering.", "Check the network, and run this again to go on.")

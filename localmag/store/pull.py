@@ -14,19 +14,18 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import are_symlinks_supported
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag import catalogue, gguf
 from localmag.catalogue import Build, Model
-from localmag.errors import BadFile, DoesNotFit, HubFailed, NotFound, RunFailed, WrongUsage
-from localmag.store import cache, digest, hub, records
+from localmag.errors import BadFile, DoesNotFit, NotFound, RunFailed, WrongUsage
+from localmag.store import cache, digest, download, hub, records
+from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
 from localmag.store.local import EXTRAS, PARAMS, TOKENIZER
 
@@ -36,7 +35,8 @@ _SHAPE = {  # key of params.json → field of catalogue.Shape
 }  # fmt: skip
 _SPARE = 256 * 1024 * 1024  # bytes of the disk left free
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")  # has tensors, but no vocabulary
-_TRIES = 3  # connections in a row that may bring nothing before it is an error
+_PATIENCE = 120.0  # seconds that another program may hold a file's lock while nothing of it arrives
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # the disk, what its file system (FAT32) takes, a quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ class Wanted:
     etag: str
     here: int
     verified: bool
+
+    @property
+    def remote(self) -> Remote:
+        return Remote(self.path, self.size, self.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +106,6 @@ class Checking:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """Nothing arrives just now; another try follows in `seconds`."""
-
-    why: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Verified:
     """The whole file is here, with the digest that the hub gave."""
 
@@ -135,9 +131,10 @@ def plan(model: Model, build: Build, tell: Tell) -> Plan:
     chosen = [(there, f) for f in _weights(there, build.file)]
     chosen += [(base, _named(base, TOKENIZER))]
     chosen += [(base, f) for f in base.files if f.path in EXTRAS]
-    files = tuple(_wanted(listing, remote) for listing, remote in chosen)
     folder = cache.root()
-    wanted = Plan(model, build, files, there.licence or base.licence, folder, _free(folder))
+    with _disk(folder):
+        files = tuple(_wanted(listing, remote) for listing, remote in chosen)
+        wanted = Plan(model, build, files, there.licence or base.licence, folder, _free(folder))
     if wanted.missing and wanted.missing + _SPARE > wanted.free:
         raise DoesNotFit(
             f"{model.title} {build.quant} needs {wanted.missing / 1e9:.1f} GB more, and the disk of {folder} "
@@ -202,8 +199,8 @@ def fetch(plan: Plan) -> Iterator[Step]:
     """Do what the plan says, file by file. Closing the iterator stops it; what has arrived is kept.
 
     Raises HubFailed if the network or the hub fails, BadFile if what arrived (or was here) is not what the
-    hub says it is, DoesNotFit if the disk fills up, RunFailed if another program is fetching the same file or
-    the disk fails.
+    hub says it is, DoesNotFit if the disk fills up, RunFailed if the disk fails, or if another program holds
+    on to a file and does not get on with it.
     """
     with _disk(plan.folder):
         for file in plan.files:
@@ -220,9 +217,9 @@ def _disk(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno == errno.ENOSPC:
+        if exc.errno in _FULL:
             raise DoesNotFit(
-                f"The disk of {folder} is full.",
+                f"The disk of {folder} takes no more ({exc.strerror}).",
                 "Free some space, and run this again to go on; what has arrived is kept.",
             ) from exc
         raise RunFailed(
@@ -248,37 +245,71 @@ def contradictions(plan: Plan) -> list[str]:
 
 
 def _fetch(file: Wanted) -> Iterator[Step]:
+    pointer = cache.pointer(file.repo, file.commit, file.path)
+    if pointer.is_file():  # nothing is written, so that a cache that can only be read will do
+        yield from _accept(file, pointer)
+        return
+    with ExitStack() as held:
+        yield from _lock(file, held)
+        if not pointer.is_file():
+            yield from _bring(file, pointer)
+        yield from _accept(file, pointer)
+
+
+def _lock(file: Wanted, held: ExitStack) -> Iterator[Step]:
+    """Be the only one to fetch the file; while another program does, wait as long as it gets on with it."""
     lock = cache.lock(file.repo, file.etag)
     lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with WeakFileLock(lock, timeout=1):
-            yield from _fetch_alone(file)
-    except TimeoutError as exc:  # of the lock: the hub's own are mapped further in
-        raise RunFailed(
-            f"Another program is fetching {file.path}.", "Wait until it has finished, and run this again."
-        ) from exc
+    arrived, until = -1, 0.0
+    while True:
+        try:
+            held.enter_context(WeakFileLock(lock, timeout=1))
+            return
+        except TimeoutError as exc:
+            there = sum(p.stat().st_size for p in cache.partials(file.repo, file.etag))
+            if there != arrived:
+                arrived, until = there, time.monotonic() + _PATIENCE
+            elif time.monotonic() > until:
+                raise RunFailed(
+                    f"Another program holds {lock}, and nothing of {file.path} arrives.",
+                    "End that program (or remove the file if there is none), and run this again.",
+                ) from exc
+            yield Waiting("another program is fetching it", 1.0)
 
 
-def _fetch_alone(file: Wanted) -> Iterator[Step]:
-    pointer = cache.pointer(file.repo, file.commit, file.path)
+def _bring(file: Wanted, pointer: Path) -> Iterator[Step]:
+    """Have the right bytes under the path by which they are found."""
     blob = cache.blob(file.repo, file.etag)
     blob.parent.mkdir(parents=True, exist_ok=True)
     pointer.parent.mkdir(parents=True, exist_ok=True)
     links = are_symlinks_supported(cache.root())
-    there = next((p for p in (pointer, blob) if p.is_file()), None)
-    record = records.load(file.repo, file.etag)
-    fetched = record is not None and record.fetched
-    if there is None:
-        there = blob if links else pointer
-        fetched = True
-        yield from _transfer(file, there)
-    elif not records.verified(record, there):
-        yield from _check(file, there)
+    if not blob.is_file():
+        yield from _transfer(file, blob if links else pointer)
+    elif not records.verified(records.load(file.repo, file.etag), blob):
+        yield from _check(file, blob)
     if not pointer.is_file():
-        _link(there, pointer, links)
+        _link(blob, pointer, links)
+    record = records.load(file.repo, file.etag)
+    _note(file, fetched=record is not None and record.fetched, changed=pointer.stat().st_mtime_ns)
+
+
+def _accept(file: Wanted, pointer: Path) -> Iterator[Step]:
+    """Note that the bytes are right, having looked at them unless that was done before."""
+    if not records.verified(records.load(file.repo, file.etag), pointer):
+        yield from _check(file, pointer)
     _require_weights(pointer)
-    changed = there.stat().st_mtime_ns
-    records.save(records.Record(file.repo, file.commit, file.path, file.etag, file.size, fetched, changed))
+
+
+def _note(file: Wanted, *, fetched: bool, changed: int = 0) -> None:
+    """Record what is known of the file now, and where else localmag linked the same bytes."""
+    before = records.load(file.repo, file.etag)
+    earlier = (
+        tuple(sorted({before.commit, *before.earlier} - {file.commit})) if before and before.fetched else ()
+    )
+    record = records.Record(
+        file.repo, file.commit, file.path, file.etag, file.size, fetched, changed, earlier
+    )
+    records.save(record)
 
 
 def _check(file: Wanted, there: Path) -> Iterator[Step]:
@@ -287,8 +318,15 @@ def _check(file: Wanted, there: Path) -> Iterator[Step]:
         if isinstance(step, int):
             yield Checking(file, step)
         elif step != file.etag:
-            _discard(there)
+            _discard(there, cache.blob(file.repo, file.etag))
             raise _damaged(file, step, "The copy on this disk")
+    record, partial = records.load(file.repo, file.etag), cache.partial(file.repo, file.etag)
+    begun = partial.is_file()
+    # Ours if it was killed between naming the bytes and noting that; else another program finished first.
+    fetched = record is not None and record.fetched and not record.changed and not begun
+    _note(file, fetched=fetched, changed=there.stat().st_mtime_ns)
+    if begun:
+        partial.unlink()
 
 
 def _transfer(file: Wanted, there: Path) -> Iterator[Step]:
@@ -296,74 +334,24 @@ def _transfer(file: Wanted, there: Path) -> Iterator[Step]:
     partial = cache.partial(file.repo, file.etag)
     if partial.is_symlink() or (partial.exists() and partial.stat().st_size > file.size):
         partial.unlink()
-    records.save(records.Record(file.repo, file.commit, file.path, file.etag, file.size, fetched=True))
+    _note(file, fetched=True)
     with partial.open("ab", buffering=0) as out:
         with digest.Follower(partial, file.etag, file.size) as follower:
             follower.written(out.tell())
-            yield from _download(file, out, follower)
+            for step in download.append(file.repo, file.commit, file.remote, out):
+                if isinstance(step, int):
+                    follower.written(step)
+                    yield Fetching(file, step)
+                else:
+                    yield step
             found = follower.hexdigest()
         os.fsync(out.fileno())
     if found != file.etag:
         partial.unlink()
         raise _damaged(file, found, "What arrived")
     partial.replace(there)
+    _note(file, fetched=True, changed=there.stat().st_mtime_ns)
     _sweep(file)
-
-
-def _download(file: Wanted, out: BinaryIO, follower: digest.Follower) -> Iterator[Step]:
-    """Append the bytes that `out` lacks. Each new connection goes on where the last one broke off."""
-    done = furthest = out.tell()
-    in_vain = 0
-    while done < file.size:
-        wait = 0.0
-        with hub.failures(file.repo):
-            try:
-                with hub.stream(file.repo, file.commit, file.path, done) as answer:
-                    ours = answer.size == file.size or (answer.size is None and not done)
-                    ours = ours and answer.start in (0, done)
-                    if ours and answer.start != done:
-                        done = _again(out, follower)
-                    for chunk in answer.chunks if ours else ():
-                        out.write(chunk[: file.size - done])
-                        done = out.tell()
-                        follower.written(done)
-                        yield Fetching(file, done)
-                        if done == file.size:
-                            break
-            except HfHubHTTPError as exc:
-                wait = _after(exc, in_vain)
-                if exc.response.status_code == 416:  # it has fewer bytes than we have of it: ours are not its
-                    done = _again(out, follower)
-            except hub.TRANSIENT as exc:
-                if hub.unreachable(exc) or in_vain + 1 >= _TRIES:
-                    raise
-        in_vain = 0 if done > furthest else in_vain + 1
-        furthest = max(done, furthest)
-        if in_vain >= _TRIES and not wait:
-            raise HubFailed(
-                f"What answers for {file.path} is not that file.",
-                "Check the proxy, and whether this network has a login page; then run this again to go on.",
-            )
-        if wait or in_vain:
-            yield Waiting("the hub is busy" if wait else "the connection broke", wait or 1.0)
-            time.sleep(wait or 1.0)
-
-
-def _again(out: BinaryIO, follower: digest.Follower) -> int:
-    """Start from nothing."""
-    out.truncate(0)
-    follower.restart()
-    return 0
-
-
-def _after(exc: HfHubHTTPError, in_vain: int) -> float:
-    """Seconds until the next try; raises `exc` if there is to be none."""
-    if exc.response.status_code == 416 and in_vain + 1 < _TRIES:
-        return 0.0
-    wait = hub.busy(exc, float(2**in_vain))
-    if wait is None or in_vain > _TRIES:
-        raise exc
-    return wait
 
 
 def _link(there: Path, pointer: Path, links: bool) -> None:
@@ -371,20 +359,17 @@ def _link(there: Path, pointer: Path, links: bool) -> None:
     if not links:
         there.replace(pointer)
         return
-    aside = pointer.with_name(
-        f"{pointer.name}.localmag.tmp"
-    )  # one name, so that a killed pull's goes next time
+    aside = pointer.with_name(f"{pointer.name}.localmag.tmp")  # one name: a killed pull's goes next time
     aside.unlink(missing_ok=True)
     aside.symlink_to(os.path.relpath(there, pointer.parent))
     aside.replace(pointer)
 
 
-def _discard(there: Path) -> None:
-    """Remove bad bytes, and the link to them if that is how they were found."""
-    target = there.resolve()
+def _discard(there: Path, blob: Path) -> None:
+    """Remove bad bytes by the names that they have in this cache; what a link leads to elsewhere stays."""
+    if there != blob and blob.is_file() and there.samefile(blob):
+        blob.unlink()
     there.unlink()
-    if target.parent == there.parent.parent.parent / "blobs":
-        target.unlink(missing_ok=True)
 
 
 def _sweep(file: Wanted) -> None:

@@ -19,7 +19,8 @@ class Record:
     """One file of one commit. `etag` is the hub's digest of it; `size` is bytes, `changed` nanoseconds.
 
     `changed` is 0 until the file is whole and its digest was found to be `etag`. `fetched` is whether
-    localmag brought it here, and so may remove it.
+    localmag brought it here, and so may remove it: from this commit, and from those `earlier` ones that had
+    the same bytes when it linked them there.
     """
 
     repo: str
@@ -29,6 +30,7 @@ class Record:
     size: int
     fetched: bool
     changed: int = 0
+    earlier: tuple[str, ...] = ()
 
 
 def save(record: Record) -> None:
@@ -71,8 +73,9 @@ def verified(record: Record | None, file: Path) -> bool:
 
 def _read(file: Path) -> Record | None:
     try:
-        return Record(**json.loads(file.read_bytes()))
-    except (OSError, ValueError, TypeError):  # not there, or not ours: then nothing is known
+        told = json.loads(file.read_bytes())
+        return Record(**told | {"earlier": tuple(told.get("earlier", ()))})
+    except (OSError, ValueError, TypeError, AttributeError):  # not there, or not ours: then nothing is known
         return None
 
 

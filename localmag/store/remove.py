@@ -12,6 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import CachedFileInfo, HFCacheInfo, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
@@ -61,10 +62,10 @@ def plan(model: Model, builds: tuple[Build, ...]) -> Removal:
 def remove(removal: Removal) -> None:
     """Do it. Raises RunFailed if a file cannot be removed; what could be is gone then."""
     try:
+        for partial in removal.partials:
+            _drop(partial)
         if scan := _scan():
             scan.delete_files(*removal.files).execute()
-        for partial in removal.partials:
-            partial.unlink(missing_ok=True)
     except OSError as exc:
         raise RunFailed(
             f"{exc.filename or 'A file'} cannot be removed ({exc.strerror}).",
@@ -73,6 +74,19 @@ def remove(removal: Removal) -> None:
     for record in removal.forgotten:
         records.forget(record)
     _sweep({f.file_path for f in removal.files})
+
+
+def _drop(partial: Path) -> None:
+    """Remove an unfinished download, unless it is going on."""
+    repo, etag = partial.parent.parent.name, partial.name.partition(".")[0]
+    lock = partial.parent.parent.parent / ".locks" / repo / f"{etag}.lock"
+    try:
+        with WeakFileLock(lock, timeout=0.2):
+            partial.unlink(missing_ok=True)
+    except TimeoutError as exc:
+        raise RunFailed(
+            f"{partial.name} is being fetched just now.", "Stop that with Ctrl+C, and try again."
+        ) from exc
 
 
 def _scan() -> HFCacheInfo | None:
@@ -95,12 +109,20 @@ def _apart(
                 path = file.file_path.relative_to(revision.snapshot_path).as_posix()
                 if any(cache.belongs(pattern, path) for pattern in patterns):
                     inside = file.blob_path.is_relative_to(repo.repo_path.resolve())
-                    (ours if inside and _fetched(repo.repo_id, file) else theirs).append(file)
+                    fetched = inside and _fetched(repo.repo_id, revision.commit_hash, file)
+                    (ours if fetched else theirs).append(file)
     return ours, theirs
 
 
-def _fetched(repo: str, file: CachedFileInfo) -> bool:
-    return any(r.fetched and r.repo == repo and _speaks_of(r, file) for r in records.every())
+def _fetched(repo: str, commit: str, file: CachedFileInfo) -> bool:
+    """Whether localmag brought these very bytes, and linked them into that commit."""
+    return any(
+        r.fetched
+        and r.repo == repo
+        and commit in (r.commit, *r.earlier)
+        and records.verified(r, file.blob_path)
+        for r in records.every()
+    )
 
 
 def _speaks_of(record: Record, file: CachedFileInfo) -> bool:
@@ -116,7 +138,7 @@ def _nothing(model: Model, builds: tuple[Build, ...], kept: list[CachedFileInfo]
     what = f"{model.title} {builds[0].quant}" if len(builds) == 1 else model.title
     if kept:
         return NotFound(
-            f"{what} is here, but another program fetched it, so localmag leaves it alone.",
+            f"{what} is here, but another program brought or changed it, so localmag leaves it alone.",
             f"`hf cache rm model/{builds[0].repo}` removes it.",
         )
     return NotFound(f"localmag has fetched nothing of {what}.", "See what is here with `localmag list`.")

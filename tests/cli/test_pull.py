@@ -337,17 +337,26 @@ def test_ctrl_c_keeps_what_arrived_and_says_so(hub: Hub, run: Zygote) -> None:
     assert hub.sent[WEIGHTS] < hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
 
 
-def test_two_at_once_do_not_fetch_twice(hub: Hub, run: Zygote) -> None:
+def test_two_at_once_fetch_it_once_and_both_have_it(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    both = [run.start("pull", "magistral", "--yes") for _ in range(2)]
+    assert [one.wait() for one in both] == [0, 0]
+    assert both[0].stdout == both[1].stdout
+    assert hub.sent[WEIGHTS] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+    assert not leftovers()
+
+
+def test_who_waits_for_another_that_dies_takes_over(hub: Hub, run: Zygote) -> None:
     slowly(hub)
     first = run.start("pull", "magistral", "--yes")
-    begun(hub)
-    hub.slow = 0.1
-    second = run("pull", "magistral", "--yes")
-    hub.slow = 0
-    assert first.wait() == 0
-    assert second.returncode == 1
-    assert "Another program" in second.stderr
-    assert hub.sent[WEIGHTS] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+    begun(hub, 300_000)
+    second = run.start("pull", "magistral", "--yes")
+    os.kill(first.pid, signal.SIGKILL)
+    assert second.wait() == 0
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+    assert hub.sent[WEIGHTS] < 2 * hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+    assert not leftovers()
 
 
 def test_a_new_version_leaves_nothing_of_the_old_one_behind(hub: Hub, pull: Pull) -> None:
