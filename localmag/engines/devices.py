@@ -9,17 +9,14 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import localmag
 from localmag.hardware import Machine, probes, reading
 
 _SECONDS = 30.0  # the first call into CUDA after a start compiles and loads for many
 _TYPES = ("cpu", "gpu", "igpu", "accel", "meta")  # ggml_backend_dev_type, from ggml-backend.h
-_CODE = "import sys; sys.path.insert(0, sys.argv.pop()); from localmag.engines.devices import main; main()"
 
 
 def machine(weights: Path) -> Machine:
@@ -33,8 +30,7 @@ def machine(weights: Path) -> Machine:
 
 def ask() -> probes.Output:
     """What `main` says, from a new process."""
-    home = str(Path(localmag.__file__).parent.parent)
-    return probes.run([sys.executable, "-P", "-X", "utf8", "-c", _CODE, home], _SECONDS)
+    return probes.python("from localmag.engines.devices import main; main()", _SECONDS)
 
 
 # ── In the child ──────────────────────────────────────────────────────────────────────────────────

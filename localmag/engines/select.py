@@ -93,7 +93,9 @@ def _auto(host: Host, able: list[Runner], here: Collection[str], better: str | N
     if len(able) == 1:
         (only,) = able
         other = next(r for r in RUNNERS if r != only)
-        return only, host.obstacles.get(other, f"the model has no build for {_NAMES[other]}")
+        if obstacle := host.obstacles.get(other):
+            return only, f"{_NAMES[other]} cannot run here, {obstacle}"
+        return only, f"the model has no build for {_NAMES[other]}"
     if host.apple_silicon and "mlx" in here:
         return "mlx", "this is Apple silicon, and its MLX build is here"
     if host.apple_silicon and not here and better == "mlx":

@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+import localmag
 from localmag.hardware import cores, limits
 
 _SECONDS = 10.0  # nvidia-smi takes up to 5 on a machine whose driver has to wake up first
@@ -149,6 +150,15 @@ def _find(name: str) -> str | None:
         "darwin": (f"/usr/sbin/{name}",),
     }
     return next(filter(None, map(shutil.which, (*homes.get(sys.platform, ()), name))), None)
+
+
+def python(code: str, seconds: float) -> Output:
+    """What `code` says, in a new process of this Python that finds this very localmag, and no stray module in
+    the working directory.
+    """
+    find = "import sys; sys.path.insert(0, sys.argv.pop()); "
+    home = str(Path(localmag.__file__).parent.parent)
+    return run([sys.executable, "-P", "-X", "utf8", "-c", find + code, home], seconds)
 
 
 def run(command: Sequence[str], seconds: float = _SECONDS) -> Output:

@@ -234,3 +234,20 @@ def _told(path: Path, exc: sqlite3.Error) -> LocalmagError:
         f"The conversations in {path} could not be read or written: {exc}.",
         "Try again, and check the disk if it happens again.",
     )
+
+
+# ── Health ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def damage(path: Path) -> str:
+    """What SQLite finds wrong with the file, empty if nothing. Reads all of it, and writes nothing.
+
+    Raises BadFile where it cannot be read at all, RunFailed where it is locked or forbidden.
+    """
+    with mapped(path):
+        db = _connect(path, read_only=True)
+        try:
+            found: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        finally:
+            db.close()
+    return "" if found == "ok" else found

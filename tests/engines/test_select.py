@@ -37,7 +37,7 @@ def test_auto(machine: Host, here: list[str], better: str | None, expected: str)
 
 def test_what_cannot_run_is_said_in_the_reason() -> None:
     choice = choose(MAC_WITHOUT, here=["mlx"])
-    assert choice.why == NO_MLX
+    assert choice.why == f"MLX cannot run here, {NO_MLX}"
     assert f"MLX: cannot run here, {NO_MLX}" in choice.reasons
 
 

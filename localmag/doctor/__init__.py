@@ -1,0 +1,81 @@
+"""Whether `localmag chat` would work here, all that bears on it, and the command that mends what does not.
+
+    report    Check and Report: what was found
+    checks    looking at one thing after another
+    engine    whether the demo's engine starts and draws a token
+    terminal  what the terminal can show
+
+Prints nothing, opens no socket, and changes nothing but what any start does: localmag's own folders are made,
+and an engine is started once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import TypeVar
+
+from localmag.doctor import checks
+from localmag.doctor.engine import Demo
+from localmag.doctor.report import Check, Report
+from localmag.doctor.terminal import Terminal
+from localmag.engines import devices
+from localmag.errors import LocalmagError
+from localmag.store import cache
+from localmag.store.inventory import here
+
+__all__ = ["Check", "Report", "Terminal", "examine"]
+
+_T = TypeVar("_T")
+
+
+def examine() -> Report:
+    """Look at everything. Takes a few seconds, most of them for starting the demo's engine."""
+    found: list[Check] = []
+
+    def tried(topic: str, look: Callable[[], _T]) -> _T | None:
+        """What `look` gives; where it cannot, None, and a problem is noted."""
+        try:
+            return look()
+        except (LocalmagError, OSError) as exc:
+            found.append(checks.problem(topic, exc))
+            return None
+
+    def noted(topic: str, look: Callable[[], Iterable[Check]]) -> bool:
+        told = tried(topic, lambda: list(look()))
+        found.extend(told or ())
+        return told is not None
+
+    with ExitStack() as stack:
+        demo = tried("engine", lambda: stack.enter_context(Demo()))  # it loads while the rest is looked at
+        versions = checks.versions()
+        found += checks.packages(versions)
+        machine = devices.machine(cache.root())
+        found += checks.machine(machine)
+        weights = tried("weights", here) or []
+        found += checks.weights(weights)
+        noted("downloads", lambda: checks.downloads(machine, os.environ))
+        folders = tried("folders", lambda: dict(checks.folders())) or {}
+        found += checks.writable(folders)
+        sound = noted("settings", checks.settings)
+        noted("conversations", checks.conversations)
+        terminal = Terminal.of((sys.stdin, sys.stdout, sys.stderr), os.environ)
+        found += checks.terminal(terminal)
+        found += checks.screen()
+        if demo:
+            noted("engine", lambda: checks.engine(demo.draw()))
+        choice = tried("chat", checks.chat) if sound else None
+    if choice:
+        found += choice[1]
+    return Report(
+        checks=tuple(found),
+        versions=versions,
+        machine=machine,
+        backend=choice[0] if choice else None,
+        weights=tuple(weights),
+        folders=folders,
+        terminal=terminal,
+        offline=checks.offline(os.environ),
+    )

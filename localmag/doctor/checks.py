@@ -1,0 +1,270 @@
+"""Looking at one thing after another. Each function yields what it found, and raises a LocalmagError for what
+it could not get past.
+"""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import localmag
+from localmag import catalogue, config, paths, store
+from localmag.doctor.report import Check, State
+from localmag.doctor.terminal import Terminal
+from localmag.engines import select
+from localmag.errors import BadFile, LocalmagError
+from localmag.hardware import Device, Machine, probes
+from localmag.sessions import Sessions
+from localmag.sessions.files import damage
+from localmag.store import cache
+from localmag.store.inventory import Here
+
+_NEEDED = ("llama-cpp-python", "mistral-common", "huggingface-hub", "textual")
+_OPTIONAL = ("mlx", "mlx-lm")
+_ROOM = 16 * 10**9  # bytes: Magistral Small in Q4_K_M, and some air
+_SCREEN_S = 30.0
+
+
+# ── Packages ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def versions() -> dict[str, str]:
+    """Of localmag, Python and the packages it stands on; "" where one is not installed. Imports none."""
+    known = {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)}
+    return {"localmag": localmag.__version__, "python": platform.python_version(), **known}
+
+
+def packages(found: Mapping[str, str]) -> Iterator[Check]:
+    yield Check("versions", ", ".join(f"{name} {version or 'missing'}" for name, version in found.items()))
+    for name in _NEEDED:
+        if not found[name]:
+            yield Check("versions", f"The package {name} is not installed.", "problem", _pip_install(name))
+
+
+def screen() -> Iterator[Check]:
+    """Whether the screen's code can be imported, in a process of its own: it is heavy, and may be broken."""
+    output = probes.python("import localmag.tui.app", _SCREEN_S)
+    if output.problem:
+        yield Check("screen", f"It cannot start: {output.problem}.", "problem", _pip_install("textual"))
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _pip_install(name: str) -> str:
+    words = [sys.executable, "-m", "pip", "install", "--force-reinstall", name]
+    joined = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
+    return f"Run `{joined}`."
+
+
+# ── The machine ───────────────────────────────────────────────────────────────────────────────────
+
+
+def machine(found: Machine) -> Iterator[Check]:
+    threads = f"{found.cores} cores, {found.threads} threads"
+    yield Check("machine", f"{found.system} on {found.arch}, {found.cpu or 'an unnamed CPU'}, {threads}")
+    yield Check("machine", f"memory: {_gib(found.memory_free)} free of {_gib(found.memory_total)}")
+    yield Check("machine", f"disk for weights: {found.disk_free / 1e9:.0f} GB free")
+    for device in found.devices:
+        yield Check("machine", _device(device), "ok" if device.backends else "note")
+    if not found.devices:
+        yield Check("machine", "no GPU that could be used: everything runs on the CPU")
+    if found.llama_cpp:
+        yield Check("machine", f"llama.cpp is built for {', '.join(found.llama_cpp)}")
+    # Hardware that lies idle is a pity; a llama.cpp that does not load is what chat stands on.
+    state: State = "note" if found.llama_cpp else "problem"
+    for note in found.notes:
+        yield Check("machine", note.what, state, note.todo)
+
+
+def _device(device: Device) -> str:
+    memory = f"{_gib(device.free)} free of {_gib(device.total)}" if device.total else "memory unknown"
+    if device.working_set:
+        memory += " that its GPU may use"
+    elif device.unified:
+        memory += ", shared with the CPU"
+    used = f"used by {' and '.join(device.backends)}" if device.backends else "not used"
+    return f"{device.name} ({device.kind}): {memory}; {used}"
+
+
+def downloads(found: Machine, environment: Mapping[str, str]) -> Iterator[Check]:
+    """What would keep `pull` from working; chat does not need it."""
+    root = cache.root()
+    yield Check("downloads", f"weights are kept in {root}")
+    if offline(environment):
+        yield Check(
+            "downloads",
+            "HF_HUB_OFFLINE is set, so nothing is fetched.",
+            "note",
+            "Run `unset HF_HUB_OFFLINE`.",
+        )
+    if endpoint := environment.get("HF_ENDPOINT"):
+        yield Check("downloads", f"they are fetched from {endpoint}, as HF_ENDPOINT says")
+    if not _writable(_existing(root)):
+        yield Check(
+            "downloads", f"{root} cannot be written.", "note", "Set HF_HOME to a folder that can be written."
+        )
+    if found.disk_free < _ROOM:
+        yield Check(
+            "downloads",
+            f"There is no room for Magistral ({_ROOM / 1e9:.0f} GB).",
+            "note",
+            "Free some, or set HF_HOME to a folder on a larger disk.",
+        )
+
+
+def offline(environment: Mapping[str, str]) -> bool:
+    """Whether huggingface_hub would refuse to go on the network, by its own rules."""
+    said = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
+    return said.upper() in ("1", "ON", "YES", "TRUE")
+
+
+# ── What is kept on disk ──────────────────────────────────────────────────────────────────────────
+
+
+def weights(found: Iterable[Here]) -> Iterator[Check]:
+    for one in found:
+        said = f"{one.name}: {one.size / 1e9:.1f} GB, {one.state}"
+        if one.state == "partial":
+            yield Check("weights", said, "note", f"Run `localmag pull {one.name}` to go on.")
+        else:
+            yield Check("weights", said)
+
+
+def folders() -> Iterator[tuple[str, Path]]:
+    """Localmag's own, by what they hold. Raises WrongUsage where one cannot be made."""
+    for name, where in _FOLDERS.items():
+        yield name, where()
+
+
+_FOLDERS: dict[str, Callable[[], Path]] = {
+    "conversations": paths.data,
+    "settings": paths.config,
+    "cache": paths.cache,
+    "logs": paths.logs,
+}
+
+
+def writable(found: Mapping[str, Path]) -> Iterator[Check]:
+    for name, path in found.items():
+        if _writable(path):
+            yield Check("folders", f"{name}: {path}")
+        else:
+            yield Check(
+                "folders",
+                f"{name}: {path} cannot be written.",
+                "note" if name == "settings" else "problem",
+                "Mend its permissions, or set LOCALMAG_HOME to a folder that can be written.",
+            )
+
+
+def conversations() -> Iterator[Check]:
+    path = paths.database()
+    if not path.exists():
+        yield Check("conversations", "none yet")
+        return
+    try:
+        with Sessions(path) as sessions:
+            count = len(sessions.list())
+    except BadFile as exc:
+        todo = f"{exc.todo} To move it: `{_move_away(path)}`."
+        yield Check("conversations", exc.what, "problem", todo)
+        return
+    if found := damage(path):
+        yield Check(
+            "conversations",
+            f"{path} is damaged: {found}.",
+            "problem",
+            f"Run `{_move_away(path)}` to start afresh.",
+        )
+    else:
+        yield Check("conversations", f"{count:,} in {path} ({path.stat().st_size / 1e6:.1f} MB), sound")
+
+
+def settings() -> Iterator[Check]:
+    config.load()
+    file = config.file()
+    yield Check("settings", f"{file} is sound" if file.exists() else f"none of your own ({file})")
+    yield Check("settings", f"the catalogue knows {len(catalogue.models())} models")
+
+
+def _move_away(path: Path) -> str:
+    words = [str(path), f"{path}.damaged"]
+    if sys.platform == "win32":
+        return f"move {subprocess.list2cmdline(words)}"
+    return shlex.join(["mv", *words])
+
+
+def _writable(folder: Path) -> bool:
+    """By writing: permissions alone do not know of read-only disks and full ones."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"localmag")
+    except OSError:
+        return False
+    return True
+
+
+def _existing(folder: Path) -> Path:
+    """It, or the innermost of those around it that is there."""
+    return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+
+
+# ── Terminal and engine ───────────────────────────────────────────────────────────────────────────
+
+
+def terminal(found: Terminal) -> Iterator[Check]:
+    if found.size:
+        columns, rows = found.size
+        kind = f"{found.kind}, " if found.kind else ""
+        yield Check("terminal", f"{kind}{columns} × {rows}, {found.colours} colours")
+    for said, todo in found.remarks():
+        yield Check("terminal", said, "note", todo)
+
+
+def engine(seconds: float) -> Iterator[Check]:
+    yield Check("engine", f"the demo's engine starts and draws a token ({seconds:.1f} s)")
+
+
+# ── Chat itself ───────────────────────────────────────────────────────────────────────────────────
+
+
+def chat() -> tuple[select.Choice, list[Check]]:
+    """What `localmag chat` would open, and on which backend. Raises what keeps it from doing so."""
+    chosen = config.load().model or store.newest()
+    found = store.locate(chosen or catalogue.DEMO)
+    name = f"{found.title} {found.build}"
+    choice = select.choose(select.host(), offered=(found.backend,), here=(found.backend,), model=name)
+    reasons = [Check("backend", reason) for reason in choice.reasons]
+    opens = Check("chat", f"opens {name} with {choice.backend}: {choice.why}")
+    if chosen:
+        return choice, [*reasons, opens]
+    real, _ = catalogue.find(catalogue.NEWEST)
+    pull = Check(
+        "chat",
+        f"{real.title} is not here yet.",
+        "note",
+        f"Run `localmag pull {catalogue.NEWEST}` to fetch it.",
+    )
+    return choice, [*reasons, opens, pull]
+
+
+def problem(topic: str, error: LocalmagError | OSError) -> Check:
+    if isinstance(error, LocalmagError):
+        return Check(topic, error.what, "problem", error.todo)
+    said = error.strerror or str(error)
+    return Check(topic, f"The operating system refused ({said}).", "problem", "Check disk and permissions.")
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB"
