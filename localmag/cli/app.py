@@ -18,6 +18,7 @@ _HOMES = {
     "show": ("listing", "show"),
     "rm": ("listing", "rm"),
     "sessions": ("sessions", "app"),
+    "doctor": ("doctor", "doctor"),
 }
 """Command → its file in this folder, and its function (or group) there."""
 

@@ -29,7 +29,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything, its checks in the order to show them in. `versions` are by package, "" for a missing one."""
+    """Everything, its checks in the order to show them in. `versions` by package, "" for a missing one."""
 
     checks: tuple[Check, ...]
     versions: dict[str, str]
