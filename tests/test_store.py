@@ -204,23 +204,21 @@ def test_a_damaged_record_is_no_record(junk: bytes) -> None:
 
 def test_weights_in_the_cache_are_found_by_name_with_their_prompt() -> None:
     assert store.newest() is None
-    weights = put(WEIGHTS, COMMIT, "Magistral-Small-2509-Q4_K_M.gguf")
-    with pytest.raises(NotFound, match="tokenizer"):
-        store.locate("magistral")
+    weights = put(WEIGHTS, COMMIT, "Magistral-Small-2509-Q4_K_M.gguf", small())
     put("mistralai/Magistral-Small-2509", OTHER, "tekken.json", b"t")
     prompt = put("mistralai/Magistral-Small-2509", OTHER, "SYSTEM_PROMPT.txt", b"s")
     found = store.locate("magistral")
     assert (found.weights, found.system_prompt, found.build) == (weights, prompt, "Q4_K_M")
-    assert store.newest() == "magistral-small-1.2:Q4_K_M"
+    assert store.newest() == "magistral:Q4_K_M"
 
 
 def test_parts_are_found_only_when_all_are_there() -> None:
     put("mistralai/Magistral-Small-2509", OTHER, "tekken.json", b"t")
     names = [f"Magistral-Small-2509-BF16-0000{i}-of-00002.gguf" for i in (1, 2)]
-    first = put(WEIGHTS, COMMIT, names[0], b"1")
+    first = put(WEIGHTS, COMMIT, names[0], small())
     with pytest.raises(NotFound, match="weights"):
         store.locate("magistral:BF16")
-    put(WEIGHTS, COMMIT, names[1], b"2")
+    put(WEIGHTS, COMMIT, names[1], small(floats=32))
     assert store.locate("magistral:BF16").weights == first
 
 
@@ -231,11 +229,12 @@ def test_weights_that_are_not_here_say_how_to_get_them() -> None:
     assert "14.3 GB" in caught.value.todo
 
 
-def test_a_file_needs_its_tokenizer_beside_it(tmp_path: Path, demo: Demo) -> None:
+def test_a_file_without_a_vocabulary_needs_its_tokenizer_beside_it(tmp_path: Path, demo: Demo) -> None:
     weights = tmp_path / "own.gguf"
     weights.write_bytes(small())
-    with pytest.raises(NotFound, match=r"tekken\.json"):
+    with pytest.raises(BadFile, match="no Tekken vocabulary") as caught:
         store.locate(str(weights))
+    assert "tekken.json beside" in caught.value.todo
     (tmp_path / "tekken.json").write_bytes(demo.tokenizer.read_bytes())
     found = store.locate(str(tmp_path))
     assert (found.weights, found.system_prompt, found.trained) == (weights, None, 1024)

@@ -1,35 +1,56 @@
-"""`localmag list`, `show` and `rm`: which weights are here, what the catalogue knows, and making room."""
+"""`localmag list`, `show`, `import` and `rm`: which weights are here, whose, and what may go."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from localmag import catalogue
+from localmag import catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.cli.output import confirm, say, warn
 from localmag.cli.pull import size
+from localmag.errors import NotFound
 from localmag.shape import Shape
-from localmag.store.inventory import Here, here
+from localmag.store import imports
+from localmag.store.adopt import adopt
+from localmag.store.inventory import Here, here, take
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def list_(as_json: Json = False) -> None:
-    """List the weights on this machine, and whether they are verified."""
-    found = here()
+def list_(
+    as_json: Json = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also other tools' weights that localmag cannot run, and why.")
+    ] = False,
+) -> None:
+    """List the weights on this machine: whose they are, where, and whether they are verified.
+
+    Looks into the Hugging Face cache, LM Studio's and Ollama's folders, and at what was imported.
+    """
+    there = take()
+    found = [h for h in there.all if everything or h.ours]
+    for trouble in there.unread:
+        warn(trouble)
     if as_json:
         say(json.dumps([_entry(h) for h in found], ensure_ascii=False))
         return
-    wide = max(len(h.name) for h in found)
+    wide, owned = (max(len(text(h)) for h in found) for text in (lambda h: h.name, _owner))
     for one in found:
-        say(f"{one.name:<{wide}}  {size(one.size):>9}  {_state(one)}")
+        say(f"{one.name:<{wide}}  {_bytes(one):>9}  {_owner(one):<{owned}}  {_state(one)}")
+        if one.state != "bundled":
+            say(f"{'':<{wide}}  {_short(one.path)}")
+    others = len(there.all) - len(found)
+    if others:
+        _note(f"{others} more are of models that localmag cannot run; `localmag list --all` shows them.")
     if all(h.state == "bundled" for h in found):
-        print("No Magistral is here yet. Fetch it with `localmag pull magistral`.", file=sys.stderr)
+        _note("No Magistral is here yet. Fetch it with `localmag pull magistral`.")
 
 
 def show(
@@ -53,22 +74,53 @@ def show(
         say(f"  {build.quant:<8} {_expected(build):>9}  {_place(build, there.get(build))}")
 
 
+def import_(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A GGUF file, or a folder that holds one or an MLX build.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call it; else by its file's name.")
+    ] = None,
+) -> None:
+    """Make weights anywhere on this machine known to localmag. They stay where they are: nothing is copied.
+
+    The name that finds them goes to stdout. `localmag rm NAME` forgets them again, and leaves the files.
+    """
+    one = adopt(paths.expanded(str(path)), name)
+    if sys.stderr.isatty():
+        _note(f"Known from now on; `localmag chat {one.name}` uses it.")
+    say(one.name)
+
+
 def rm(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL[:QUANT]", help="All builds of a model that are here, or one.")
+        str,
+        typer.Argument(
+            metavar="MODEL[:QUANT]", help="A model, one of its builds, or a name that list shows."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove weights that localmag fetched, having said what would go.
 
-    What another program brought into the shared cache stays.
+    What another program brought stays. So do the files of what was imported: only the import is forgotten.
     """
+    there = take()
+    links = [h for h in there.meant(model) if h.place == "import"]
+    if links:
+        _forget(links, yes)
+        return
+    if not catalogue.is_name(model):
+        _refuse_to_remove(there.meant(model), model)
     found, quant = catalogue.find(model)
     from localmag.store import remove  # 0.3 s: the hub's client knows how to take files out of its cache
 
+    others = [h for h in there.of(found, quant) if h.place in ("LM Studio", "Ollama")]
+    for one in others:
+        warn(f"{one.name} stays: it is {one.place}'s.")
     removal = remove.plan(found, (found.build(quant),) if quant else found.builds)
     for name in removal.names:
-        print(f"  {name}", file=sys.stderr)
+        _note(f"  {name}")
     for path in removal.kept:
         warn(f"{path.name} stays: another program fetched it.")
     if not yes:
@@ -77,28 +129,93 @@ def rm(
     warn(f"Freed {size(removal.freed)}.")
 
 
+def _forget(links: list[Here], yes: bool) -> None:
+    """Of an import, the record goes and nothing else."""
+    for one in links:
+        _note(f"  {one.name}: {_short(one.path)}, which stays where it is")
+    if not yes:
+        confirm("Forget these imports?")
+    for one in links:
+        imports.forget(one.path)
+    warn("Forgotten. No file was removed.")
+
+
+def _refuse_to_remove(copies: list[Here], name: str) -> None:
+    if copies:
+        one = copies[0]
+        raise NotFound(
+            f"{one.name} is {_whose(one)}, so localmag leaves it alone.",
+            f"Remove it there: {_short(one.path)}.",
+        )
+
+
+def _whose(one: Here) -> str:
+    return (
+        "another program's, in the Hugging Face cache"
+        if one.place == "Hugging Face cache"
+        else f"{one.place}'s"
+    )
+
+
+def _short(path: Path) -> str:
+    """A path as people write it, and without anything that could pass for another line."""
+    home = os.path.expanduser("~") + os.sep  # noqa: PTH111 - pathlib's own raises where there is none
+    text = os.fspath(path)
+    return _one_line(f"~{os.sep}{text.removeprefix(home)}" if text.startswith(home) else text)
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _owner(one: Here) -> str:
+    """Who brought it here, which is whom to ask about it."""
+    return "localmag" if one.fetched else one.place
+
+
+def _bytes(one: Here) -> str:
+    return size(one.size) if one.size else ""
+
+
+def _note(line: str) -> None:
+    print(_one_line(line), file=sys.stderr)
+
+
 def _state(one: Here) -> str:
     match one.state:
         case "partial":
             return f"partial, of {size(one.total)}: `localmag pull {one.name}` goes on"
-        case "no tokenizer":
-            return f"no tokenizer: `localmag pull {one.name}` adds it"
+        case "refused" | "missing":
+            return one.why
         case "unverified":
-            return f"not verified: `localmag pull {one.name}` checks it"
+            return _unverified(one)
         case _:
             return one.state
+
+
+def _unverified(one: Here) -> str:
+    told = "not verified"
+    if one.build and one.found and one.found.repo == one.build.repo:
+        told += f": `localmag pull {one.name}` checks it"
+    if one.backend == "mlx":
+        return f"MLX, {told}"
+    return told if one.own_tokenizer else f"{told}; its tokenizer is rebuilt from it"
 
 
 def _entry(one: Here) -> dict[str, object]:
     return {
         "name": one.name,
-        "model": one.model.name,
-        "build": one.build.quant,
-        "backend": one.build.backend,
+        "model": one.model.name if one.model else None,
+        "build": one.quant,
+        "backend": one.backend,
+        "place": one.place,
+        "fetched_by_localmag": one.fetched,
         "state": one.state,
+        "why": one.why,
         "bytes": one.size,
         "total_bytes": one.total,
         "path": str(one.path),
+        "tokenizer": "own" if one.own_tokenizer else "rebuilt",
     }
 
 

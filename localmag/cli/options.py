@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue, config, paths, store
+from localmag.cli.output import warn
 from localmag.engines import EngineSpec, select
 from localmag.errors import NotFound, WrongUsage
 from localmag.types import Sampling
@@ -120,6 +121,8 @@ def resolve(
     settings = config.load()
     name = model or settings.model or store.newest()
     found = store.locate(name or catalogue.DEMO, quant)
+    for note in found.notes:
+        warn(note)
     choice = select.choose(
         select.host(),
         wanted=backend.value,
@@ -176,6 +179,8 @@ def _first(*choices: float | None) -> float:
 def _system(flag: str | None, found: store.Installed) -> tuple[str | None, bool]:
     if flag is None:
         path = found.system_prompt
+        if found.no_prompt:
+            warn(found.no_prompt)
         return (_read(path), True) if path else (None, False)
     if flag.startswith("@"):
         return _read(paths.expanded(flag[1:])), True

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from localmag.engines import EngineSpec
 from localmag.errors import BadFile
+from localmag.gguf.letters import spelled
 from localmag.prompt import Codec
 
 _FILLER = "<SPECIAL_"  # how Tekken names control tokens that have no use; a file may call them anything
@@ -21,7 +22,7 @@ def require_same(theirs: Sequence[bytes], codec: Codec, spec: EngineSpec) -> Non
     `theirs` are the file's ids as GGUF spells them: bytes as GPT-2's letters, control tokens by name.
     """
     ours = [name.encode() for name in codec.control.names]
-    ours += [_spelled(piece) for piece in codec.pieces[len(ours) :]]
+    ours += [spelled(piece).encode() for piece in codec.pieces[len(ours) :]]
     if len(theirs) != len(ours):
         raise _different(f"{len(theirs):,} ids in the one, {len(ours):,} in the other", spec)
     for id, (their, our) in enumerate(zip(theirs, ours, strict=True)):
@@ -35,17 +36,3 @@ def _different(how: str, spec: EngineSpec) -> BadFile:
         f"{spec.weights.name} was not made for {spec.tokenizer.name}: {how}.",
         "Use the tekken.json of the model that this file was made from.",
     )
-
-
-def _byte_letters() -> dict[int, int]:
-    """GPT-2's printable letter for each byte, as code points."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return {byte: byte if byte in printable else next(others) for byte in range(256)}
-
-
-_LETTERS = _byte_letters()
-
-
-def _spelled(piece: bytes) -> bytes:
-    return piece.decode("latin-1").translate(_LETTERS).encode()

@@ -43,8 +43,14 @@ def test_without_weights_the_list_is_the_demo_and_the_way_to_more(run: Zygote) -
 def test_a_file_changed_since_is_not_verified(pull: Pull, run: Zygote) -> None:
     path = Path(pull().stdout.strip()).resolve()
     with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
         file.write(b"X")
     assert listed(run)["magistral:Q4_K_M"]["state"] == "unverified"
+    with path.open("r+b") as file:
+        file.write(b"X")
+    here = listed(run)["magistral:Q4_K_M"]
+    assert here["state"] == "refused"
+    assert "not a GGUF" in here["why"]
 
 
 def test_a_file_damaged_on_disk_is_found_by_pull_and_removed(hub: Hub, pull: Pull, run: Zygote) -> None:
@@ -74,7 +80,8 @@ def test_what_another_program_fetched_is_used_and_verified_without_fetching(
 
 def test_weights_without_their_tokenizer_are_told(hub: Hub, run: Zygote) -> None:
     other_tool(hub, (WEIGHTS_REPO, WEIGHTS))
-    assert listed(run)["magistral:Q4_K_M"]["state"] == "no tokenizer"
+    here = listed(run)["magistral:Q4_K_M"]
+    assert (here["state"], here["tokenizer"]) == ("unverified", "rebuilt")
 
 
 def test_a_pull_that_stopped_is_listed_with_how_far_it_came(hub: Hub, pull: Pull, run: Zygote) -> None:

@@ -1,0 +1,253 @@
+"""What a set of weights says of itself, from its header alone, and remembered until the file changes.
+
+Reading a header takes 50 ms where the vocabulary is full-size; someone with thirty models should not wait for
+that each time. So a look is kept in the cache folder beside the file's size and time of change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from localmag import gguf, paths
+from localmag.errors import LocalmagError
+from localmag.store.places import Found
+
+ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "ministral3")
+"""What Magistral and its kin are called by llama.cpp and by Transformers' config.json."""
+
+DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocabulary")
+"""The fields of a shape that are compared with the catalogue's."""
+
+_FORM = 1  # of what is kept: another number, and all is looked at again
+_MOST_HEADER = 100 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
+_MOST_CONFIG = 4 * 2**20
+_QUANT = re.compile(
+    r"(?:^|[-_.:])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|F32|FP16|MXFP4(?:_MOE)?))$",
+    re.IGNORECASE,
+)
+_BITS = re.compile(r"(?:^|[-_.])(\d{1,2})-?bit", re.IGNORECASE)
+_CONFIG = {  # key of config.json → dimension
+    "num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads",
+    "num_key_value_heads": "kv_heads", "head_dim": "head_size", "intermediate_size": "ffn",
+    "vocab_size": "vocabulary",
+}  # fmt: skip
+_FILE_TYPES = {  # general.file_type, as llama.h's llama_ftype counts them
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
+    36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """`size` is bytes of all files together; `shape` holds those DIMENSIONS that it states; `context` is
+    tokens it was trained for, 0 if it does not say. `tekken` is whether its vocabulary is Mistral's.
+    `problem` and `todo` are why it cannot be used and what helps, "" if nothing speaks against it.
+    """
+
+    size: int
+    quant: str = ""
+    title: str = ""
+    architecture: str = ""
+    tekken: bool = False
+    context: int = 0
+    shape: dict[str, int] = field(default_factory=dict[str, int])
+    problem: str = ""
+    todo: str = ""
+
+
+class Looks:
+    """Looks at files, and remembers. `save` keeps what was seen, and forgets what is gone."""
+
+    def __init__(self) -> None:
+        self._file = paths.cache() / "looks.json"
+        self._kept = self._load()
+        self._seen: dict[str, list[Any]] = {}
+
+    def at(self, found: Found) -> Look:
+        key = os.fspath(found.path.absolute())
+        stamp = _stamp(found)
+        kept = self._kept.get(key)
+        look = _restored(kept[1]) if kept and kept[0] == stamp else None
+        if look is None:
+            look = fresh(found)
+        self._seen[key] = [stamp, asdict(look)]
+        return look
+
+    def save(self) -> None:
+        """Where the folder cannot be written, the next look takes as long as this one did."""
+        if self._seen == self._kept:
+            return
+        aside = self._file.with_suffix(f".{os.getpid()}.tmp")
+        with suppress(OSError):
+            aside.write_text(json.dumps({"form": _FORM, "looks": self._seen}), encoding="utf-8")
+            aside.replace(self._file)
+
+    def _load(self) -> dict[str, list[Any]]:
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+            told = json.loads(self._file.read_bytes())
+            if told["form"] == _FORM:
+                return {str(k): v for k, v in told["looks"].items() if isinstance(v, list) and len(v) == 2}
+        return {}
+
+
+def quant_named(name: str) -> str:
+    """The quant that a file's or a tag's name ends in, as `Q4_K_M`; "" if none."""
+    named = _QUANT.search(name)
+    return named[1].upper() if named else ""
+
+
+def _stamp(found: Found) -> list[list[int]]:
+    """Sizes and times of change: when they are the same, so is what was seen."""
+    config = [found.path / "config.json"] if found.backend == "mlx" else []
+    stamps = []
+    for file in (*found.files, *config):
+        try:
+            about = file.stat()
+        except OSError:
+            stamps.append([0, 0])
+        else:
+            stamps.append([about.st_size, about.st_mtime_ns])
+    return stamps
+
+
+def fresh(found: Found) -> Look:
+    """Read the headers now."""
+    return _mlx(found) if found.backend == "mlx" else _gguf(found)
+
+
+def _restored(told: Any) -> Look | None:
+    if not isinstance(told, dict) or set(told) != {f.name for f in fields(Look)}:
+        return None
+    return Look(**told)
+
+
+# ── GGUF ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _gguf(found: Found) -> Look:
+    size = _size(found)
+    try:
+        header, *others = (gguf.read(file, strings=False) for file in found.files)
+    except LocalmagError as exc:
+        return Look(size, problem=exc.what, todo=exc.todo)
+    if not found.whole:
+        missing = f"{len(found.files)} of its {found.parts} files are here"
+        why = f"{found.path} is not whole: {missing}."
+        return Look(size, problem=why, todo="Fetch the others, too.", tekken=True)
+    problem, todo = _unloadable(found, header, [t.name for part in (header, *others) for t in part.tensors])
+    shape = header.shape()
+    stated = {name: getattr(shape, name) for name in DIMENSIONS if getattr(shape, name) > 0}
+    told = header.metadata
+    return Look(
+        size=size,
+        quant=_FILE_TYPES.get(header_int(told.get("general.file_type")), ""),
+        title=str(told.get("general.name", ""))[:200],
+        architecture=header.architecture[:60],
+        tekken=told.get("tokenizer.ggml.model") == "gpt2" and told.get("tokenizer.ggml.pre") == "tekken",
+        context=header.trained_context,
+        shape=stated,
+        problem=problem,
+        todo=todo,
+    )
+
+
+def _unloadable(found: Found, header: gguf.Header, tensors: list[str]) -> tuple[str, str]:
+    """What happened and what to do, both "" if nothing speaks against it."""
+    kind = str(header.metadata.get("general.type", "model"))
+    if kind != "model" or header.architecture in ("clip", "imatrix"):
+        kind = kind if kind != "model" else header.architecture
+        return f"{found.path} is not a model's weights but {kind!r}.", "Give the model's own file."
+    if any(name.startswith(("v.", "mm.")) for name in tensors):
+        why = f"{found.path} has its vision part inside, a form that Ollama alone reads."
+        return why, "Use the build of the model's own repository."
+    try:
+        gguf.require_tekken(found.path, header)
+    except LocalmagError as exc:
+        return exc.what, exc.todo
+    return "", ""
+
+
+def header_int(value: object) -> int:
+    return value if type(value) is int else -1
+
+
+def _size(found: Found) -> int:
+    total = 0
+    for file in found.files:
+        with suppress(OSError):
+            total += file.stat().st_size
+    return total
+
+
+# ── MLX ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _mlx(found: Found) -> Look:
+    """From config.json, and from the headers of the tensors' files, which tell whether they are whole."""
+    size = _size(found)
+    try:
+        config = _object((found.path / "config.json").open("rb").read(_MOST_CONFIG + 1))
+        for file in found.files:
+            _require_safetensors(file)
+    except (OSError, ValueError, RecursionError) as exc:
+        why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+        return Look(
+            size, problem=f"{found.path} is damaged: {why}.", todo="Fetch it again.", title=found.label
+        )
+    nested = config.get("text_config")
+    text = nested if isinstance(nested, dict) else config
+    shape = {ours: text[key] for key, ours in _CONFIG.items() if type(text.get(key)) is int and text[key] > 0}
+    quantization = config.get("quantization")
+    bits = quantization.get("bits") if isinstance(quantization, dict) else None
+    named = _BITS.search(" ".join((found.label, *found.hints)))
+    architecture = str(text.get("model_type", config.get("model_type", "")))[:60]
+    kin = architecture in ARCHITECTURES
+    foreign = "" if kin else f"{found.path} is of the architecture {architecture!r}, not Mistral's."
+    return Look(
+        size=size,
+        quant=f"{bits}bit" if type(bits) is int else f"{named[1]}bit" if named else "bf16",
+        title=found.label,
+        architecture=architecture,
+        tekken=kin,
+        context=header_int(text.get("max_position_embeddings", 0)),
+        shape=shape,
+        problem=foreign,
+        todo="Use a build of Magistral or another Mistral model." if foreign else "",
+    )
+
+
+def _require_safetensors(path: Path) -> None:
+    """Raises ValueError unless the file is as long as its header says: 8 bytes of length, JSON, the data."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if length > min(size - 8, _MOST_HEADER):
+            raise ValueError(f"{path.name} is cut short or no safetensors file")
+        header = _object(file.read(length))
+    ends = [
+        t["data_offsets"][1]
+        for t in header.values()
+        if isinstance(t, dict) and isinstance(t.get("data_offsets"), list) and len(t["data_offsets"]) == 2
+    ]
+    if not all(type(end) is int for end in ends) or max(ends, default=0) != size - 8 - length:
+        raise ValueError(f"{path.name} is cut short or not what its header says")
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    if len(data) > _MOST_HEADER:
+        raise ValueError("its header is too large")
+    told = json.loads(data)
+    if not isinstance(told, dict):
+        raise ValueError("it is JSON, but no object")
+    return told

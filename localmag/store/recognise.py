@@ -1,0 +1,81 @@
+"""Which model of the catalogue a set of weights is: told by its names, held against its shape.
+
+A file is taken for the model whose name's words are all in one of its own names: `Magistral-Small-2509` in
+`mistralai_Magistral-Small-2509-Q4_K_M.gguf`, in Ollama's `magistral:24b-small-2509-q4_K_M`, in a folder's
+name, or in what the header calls it. A name is a claim; a header of another shape refutes it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from localmag import catalogue
+from localmag.catalogue import Build, Model
+from localmag.store import cache
+from localmag.store.look import ARCHITECTURES, DIMENSIONS, Look, quant_named
+from localmag.store.places import Found
+
+_WORD = re.compile(r"[a-z0-9]+")
+
+
+def model_of(found: Found, look: Look) -> Model | None:
+    """The model that one of its names means, its own before those around it; None if none does."""
+    for model in catalogue.models():
+        if any(
+            build.repo == found.repo and cache.belongs(build.file, found.inside) for build in model.builds
+        ):
+            return model
+    for name in (found.label, *found.hints, look.title):
+        words = set(_WORD.findall(name.lower()))
+        claims = [m for m in catalogue.models() if m.repo and _words(m) <= words]
+        if claims:
+            return max(claims, key=lambda m: len(_words(m)))
+    return None
+
+
+def build_of(model: Model, found: Found, look: Look) -> Build | None:
+    """The catalogue's build that it is, or is the like of; None for a quant that the catalogue lacks."""
+    for build in model.builds:
+        if build.repo == found.repo and cache.belongs(build.file, found.inside):
+            return build
+    quant = quant_of(found, look).lower()
+    return next((b for b in model.builds if (b.backend, b.quant.lower()) == (found.backend, quant)), None)
+
+
+def quant_of(found: Found, look: Look) -> str:
+    """As its names tell it, which are finer than the header; "" if nothing does."""
+    if found.backend == "mlx":
+        return look.quant
+    named = (quant_named(name) for name in (found.label, *found.hints))
+    return next(filter(None, named), look.quant)
+
+
+def refuted(model: Model, found: Found, look: Look) -> str:
+    """Why it cannot be that model, in one sentence; "" if nothing speaks against it."""
+    claim = f"{found.path} claims to be {model.title}, but"
+    if not look.tekken:
+        return f"{claim} its vocabulary is not Mistral's Tekken."
+    if look.architecture not in ARCHITECTURES:
+        return f"{claim} its architecture is {look.architecture!r}."
+    if model.shape is None:
+        return ""
+    for name in DIMENSIONS:
+        theirs, ours = look.shape.get(name), getattr(model.shape, name)
+        if theirs is not None and theirs != ours:
+            return f"{claim} its {_SPELLED[name]} {theirs:,} and not {ours:,}."
+    return ""
+
+
+_SPELLED = {
+    "layers": "layers are",
+    "width": "width is",
+    "heads": "attention heads are",
+    "kv_heads": "KV heads are",
+    "head_size": "head size is",
+    "ffn": "feed-forward width is",
+    "vocabulary": "vocabulary is",
+}
+
+
+def _words(model: Model) -> set[str]:
+    return set(_WORD.findall(model.repo.rpartition("/")[2].lower()))
