@@ -16,6 +16,7 @@ _HOMES = {
     "pull": ("pull", "pull"),
     "list": ("listing", "list_"),
     "show": ("listing", "show"),
+    "import": ("listing", "import_"),
     "rm": ("listing", "rm"),
     "sessions": ("sessions", "app"),
     "doctor": ("doctor", "doctor"),
