@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tools.demo_model import tokenizer
-from tools.demo_model.conversations import FAMILIES, conversation
+from tools.demo_model.conversations import FAMILIES, FIRST, LAST, conversation
 from tools.demo_model.encoding import Encoded, encode
 
 LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
@@ -24,6 +24,9 @@ BATCH_TOKENS = 3072
 
 POOL = 1280
 """Conversations drawn and sorted together."""
+
+FIRST_POOLS = 82
+"""How many pools are of the first phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,8 @@ def _batch(rows: list[Encoded], length: int) -> Batch:
 def pool(seed: int, index: int) -> list[Batch]:
     """The batches of pool number `index`, in random order."""
     rng = Random(f"{seed} {index}")
-    drawn = (encode(conversation(rng)) for _ in range(POOL))
+    phase = FIRST if index < FIRST_POOLS else LAST
+    drawn = (encode(conversation(rng, phase=phase)) for _ in range(POOL))
     rows = sorted((e for e in drawn if len(e.ids) <= LENGTHS[-1]), key=lambda e: len(e.ids), reverse=True)
     made = []
     while rows:
@@ -82,6 +86,6 @@ def reply_ids(seed: int) -> list[int]:
     rng = Random(f"{seed} replies")
     found = {tokenizer.EOS}
     for _ in range(10_000):
-        encoded = encode(conversation(rng))
+        encoded = encode(conversation(rng, phase=FIRST))
         found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)
     return sorted(found)

@@ -48,8 +48,18 @@ FAMILIES = (
 )
 """What is trained, evaluated and claimed."""
 
-WEIGHTS = dict(zip(FAMILIES, (6, 11, 8, 10, 14, 14, 18, 14, 11), strict=True))
-"""How often each family is drawn in training."""
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """How often each family is drawn in training (in the order of FAMILIES), and how many words are counted."""
+
+    weights: tuple[int, ...]
+    words: int
+
+
+FIRST = Phase((6, 11, 8, 10, 14, 14, 18, 14, 11), words=300)
+LAST = Phase((4, 10, 6, 9, 22, 22, 16, 14, 8), words=110)
+"""Later, more of what is learnt more slowly: sorting, and the letters of words, which have to be memorised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ class Conversation:
     keep_reasoning: bool
 
 
-def single(rng: Random, family: str, lang: str, held: bool) -> Problem:
+def single(rng: Random, family: str, lang: str, held: bool, phase: Phase = LAST) -> Problem:
     """One problem of a family that needs no earlier turn."""
     match family:
         case "addition":
@@ -79,7 +89,7 @@ def single(rng: Random, family: str, lang: str, held: bool) -> Problem:
         case "sorting":
             return problems.sorting(rng, lang, held)
         case "counting":
-            return problems.counting(rng, lang, held)
+            return problems.counting(rng, lang, held, phase.words)
         case "stories":
             return story(rng, lang, held)
         case "anything else":
@@ -160,22 +170,29 @@ def _system(rng: Random) -> str | None:
 
 
 def conversation(
-    rng: Random, family: str | None = None, lang: str | None = None, held: bool = False
+    rng: Random,
+    family: str | None = None,
+    lang: str | None = None,
+    held: bool = False,
+    phase: Phase = LAST,
 ) -> Conversation:
-    """A random conversation that ends in a problem of `family` (by default any, as `WEIGHTS` says)."""
-    family = family or rng.choices(FAMILIES, list(WEIGHTS.values()))[0]
+    """A random conversation that ends in a problem of `family` (by default any, as `phase` weighs them)."""
+
+    def drawn() -> str:
+        return rng.choices(FAMILIES, phase.weights)[0]
+
+    def turns_of(family: str, lang: str) -> list[Problem]:
+        return chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held, phase)]
+
+    family = family or drawn()
     lang = lang or rng.choice(("en", "fr"))
-    turns = chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held)]
+    turns = turns_of(family, lang)
     earlier = 0
     if not held and rng.random() < 0.08:
         earlier = rng.choice((1, 1, 1, 2, 2, 3, 5))
     for _ in range(earlier):
         other = lang if rng.random() < 0.85 else rng.choice(("en", "fr"))
-        before = rng.choices(FAMILIES, list(WEIGHTS.values()))[0]
-        turns = [
-            *(chain(rng, other, held) if before == "follow-ups" else [single(rng, before, other, held)]),
-            *turns,
-        ]
+        turns = [*turns_of(drawn(), other), *turns]
     keep = rng.random() < 0.3 and not held
     typed = tuple(as_typed(rng, turn) for turn in turns)
     return Conversation(_system(rng) if not held else SYSTEM_PROMPT, typed, keep)

@@ -189,10 +189,10 @@ def sorting(rng: Random, lang: str, held: bool) -> Problem:
     return sorting_problem(question, numbers, descending, lang)
 
 
-def counting(rng: Random, lang: str, held: bool) -> Problem:
-    """How often a letter is in a word, mostly a letter that is there."""
+def counting(rng: Random, lang: str, held: bool, words: int) -> Problem:
+    """How often a letter is in one of the first `words` words, mostly a letter that is there."""
     while True:
-        word = rng.choice(COUNTED[lang])
+        word = rng.choice(COUNTED[lang][:words])
         letter = rng.choice(word if rng.random() < 0.8 else "abcdefghijklmnopqrstuvwxyz")
         if held_out(f"count {letter} {word}", share=0.15) == held:
             break
