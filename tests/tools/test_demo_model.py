@@ -186,7 +186,7 @@ def _operation(turn: Problem) -> tuple[str, int, int] | None:
 
 
 def test_training_never_asks_what_is_held_out() -> None:
-    asked = [(turn, _operation(turn)) for drawn in some(1500) for turn in drawn.turns]
+    asked = [(turn, _operation(turn)) for drawn in some(2200) for turn in drawn.turns]
     operations = [operation for turn, operation in asked if operation and turn.family != "follow-ups"]
     assert len(operations) > 500
     assert not any(held_operation(*operation) for operation in operations)

@@ -51,7 +51,7 @@ FAMILIES = (
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How often each family is drawn in training (in the order of FAMILIES), and how many words are counted."""
+    """How often each of FAMILIES is drawn in training, and how many words have their letters counted."""
 
     weights: tuple[int, ...]
     words: int
@@ -59,7 +59,7 @@ class Phase:
 
 FIRST = Phase((6, 11, 8, 10, 14, 14, 18, 14, 11), words=300)
 LAST = Phase((4, 10, 6, 9, 22, 22, 16, 14, 8), words=110)
-"""Later, more of what is learnt more slowly: sorting, and the letters of words, which have to be memorised."""
+"""Later, more of what is learnt more slowly: sorting, and the letters of words, learnt by heart."""
 
 
 @dataclass(frozen=True, slots=True)
