@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
 
-from tools.bench import cancel, decode, paint, pull, startup
-
-BENCHES = {
-    "startup": startup.rows,
-    "paint": paint.rows,
-    "decode": decode.rows,
-    "cancel": cancel.rows,
-    "pull": pull.rows,
-}
+NAMES = ("startup", "paint", "decode", "cancel", "pull")
+"""Each a file beside this one, whose `rows()` measures."""
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(BENCHES)
-    if unknown := set(names) - BENCHES.keys():
-        sys.exit(f"There is no bench {min(unknown)!r}. Name some of: {', '.join(BENCHES)}.")
-    print("| what | ours | beside it | ratio | wanted |\n|---|---|---|---|---|")
+    names = sys.argv[1:] or list(NAMES)
+    if unknown := set(names) - set(NAMES):
+        sys.exit(f"There is no bench {min(unknown)!r}. Name some of: {', '.join(NAMES)}.")
+    if not sys.argv[1:]:
+        print(
+            "All of it takes several minutes: numbers want a machine that does little else.", file=sys.stderr
+        )
+    print("| what | ours | beside it | ratio | wanted |\n|---|---|---|---|---|", flush=True)
     for name in names:
-        for row in BENCHES[name]():
+        print(f"{name}, load {load()}", file=sys.stderr, flush=True)
+        for row in import_module(f"tools.bench.{name}").rows():
             print("| " + " | ".join(row) + " |", flush=True)
+
+
+def load() -> str:
+    """How busy the machine was in the last minute: processes that wanted a core, of how many there are."""
+    if not hasattr(os, "getloadavg"):
+        return "unknown"
+    return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":
