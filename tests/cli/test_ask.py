@@ -37,6 +37,17 @@ def test_json_has_reasoning_and_answer_apart_and_every_number(localmag: RunLocal
     done = localmag("ask", "demo", SUM, "--json", "--seed", "7")
     assert done.returncode == 0, done.stderr
     reply = json.loads(done.stdout)
+    assert set(reply) >= {
+        "model",
+        "build",
+        "backend",
+        "reasoning",
+        "answer",
+        "stop",
+        "seed",
+        "usage",
+        "timing",
+    }
     assert "834" in reply["answer"]
     assert reply["reasoning"]
     assert reply["answer"] not in reply["reasoning"]
@@ -181,22 +192,6 @@ def test_weights_beside_another_models_tokenizer_are_refused(
 def test_a_folder_with_weights_and_tokenizer_is_a_model(localmag: RunLocalmag, demo: Demo) -> None:
     done = localmag("ask", str(demo.folder), SUM, "--json", "--temp", "0", "--ctx", "512")
     assert "834" in json.loads(done.stdout)["answer"]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to one process")
-def test_ctrl_c_keeps_what_came_and_leaves_with_130(demo: Demo) -> None:
-    words = ["ask", "demo", SUM, "--max-tokens", "1000", "--temp", "5", "--system", ""]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "localmag", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stderr
-    assert process.stderr.read(1)  # it is thinking
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode in (0, 130)  # 0 if it had just finished by itself
 
 
 def test_no_weights_and_no_model_named_means_the_demo_and_says_so(localmag: RunLocalmag) -> None:

@@ -1,0 +1,132 @@
+"""How the program ends: its exit codes, its two sentences, and whoever stops it, reads it or starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunLocalmag
+
+PROGRAM = (sys.executable, "-m", "localmag")
+TALK = ("Go on", "--temp", "1", "--ctx", "100000", "--max-tokens", "99000", "--system", "")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds the engine in /proc")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="done with POSIX signals, files or a shell")
+
+
+def talking(talker: Path, *words: str) -> subprocess.Popen[bytes]:
+    """`ask`, in the middle of an answer that has no end."""
+    process = subprocess.Popen(
+        [*PROGRAM, "ask", str(talker), *TALK, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout
+    assert process.stdout.read(100), process.communicate()[1]
+    return process
+
+
+def children(pid: int) -> list[int]:
+    return [
+        int(id) for task in Path(f"/proc/{pid}/task").glob("*/children") for id in task.read_text().split()
+    ]
+
+
+# ── Exit codes ────────────────────────────────────────────────────────────────────────────────────
+
+
+@posix
+def test_ctrl_c_keeps_what_came_and_leaves_with_130(talker: Path) -> None:
+    process = talking(talker)
+    process.send_signal(signal.SIGINT)
+    answer, notes = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert answer.endswith(b"\n")
+    assert notes.splitlines()[-1] == b"localmag: stopped."
+
+
+@linux
+def test_ctrl_c_still_gives_the_json_object(talker: Path) -> None:
+    """Whether the engine is loading or talking: nothing is printed that would tell."""
+    process = subprocess.Popen(
+        [*PROGRAM, "ask", str(talker), *TALK, "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    while not children(process.pid):
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert json.loads(out)["stop"] == "cancelled"
+
+
+@linux
+def test_an_engine_that_dies_leaves_the_answer_so_far_and_1(talker: Path) -> None:
+    process = talking(talker)
+    (engine,) = children(process.pid)
+    os.kill(engine, signal.SIGKILL)
+    answer, notes = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert answer.endswith(b"\n")
+    assert re.search(rb"localmag: [^.]*engine's process ended.*\. .*\.\n", notes)
+    assert b"Traceback" not in notes
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to an address space")
+def test_what_does_not_fit_is_refused_with_4(talker: Path) -> None:
+    """8 million tokens of context take 2 GiB even here."""
+    words = f"ask {talker} Hi --ctx {1 << 23}"
+    command = f"ulimit -v 2000000; exec {sys.executable} -m localmag {words}"
+    done = subprocess.run(
+        ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert f"{1 << 23:,} tokens" in done.stderr
+    assert "--ctx" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("nope",), ("ask", "--nope"), ("ask", "demo", "Hi", "--temp", "hot"), ("sessions", "show")]
+)
+def test_what_cannot_be_parsed_is_wrong_usage_and_says_how_it_goes(
+    localmag: RunLocalmag, words: tuple[str, ...]
+) -> None:
+    done = localmag(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: localmag ")
+
+
+def test_a_traceback_is_shown_on_request_alone(localmag: RunLocalmag) -> None:
+    plain = localmag("ask", "no-such-model", "Hi")
+    told = localmag("ask", "no-such-model", "Hi", env={"LOCALMAG_DEBUG": "1"})
+    assert plain.returncode == told.returncode == 3
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in told.stderr
+    assert told.stderr.endswith(plain.stderr)
+
+
+# ── Whoever reads it ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_in_two_sentences() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*PROGRAM, "ask", "demo", "Hi", "--dry-run"],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(r"localmag: [^.]*No space left[^.]*\. [^.]*\.\n", done.stderr)
