@@ -14,10 +14,12 @@ from localmag import catalogue
 from localmag.cli.output import confirm, say, warn
 from localmag.errors import Cancelled
 from localmag.sanitize import sanitize
+from localmag.store.inventory import take
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from localmag.catalogue import Build, Model
     from localmag.store.pull import Plan, Step, Wanted
 
 _REDRAW = 0.1  # seconds between two looks at the progress
@@ -34,6 +36,9 @@ def pull(
     ],
     backend: Annotated[PullBackend, typer.Option("--backend", help="What will run it.")] = PullBackend.auto,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    without_weights: Annotated[
+        bool, typer.Option("--without-weights", help="Only what goes with weights that are already here.")
+    ] = False,
 ) -> None:
     """Fetch a model's weights, tokenizer and system prompt into the Hugging Face cache, and verify them.
 
@@ -44,9 +49,11 @@ def pull(
     build = found.build(quant)
     from localmag.store import pull as store  # 0.3 s: only here is the hub's client needed
 
-    plan = store.plan(found, build, warn)
+    plan = store.plan(found, build, warn, weights=not without_weights)
     if not plan.done:
         _show(plan)
+        if not without_weights:
+            _tell_of_copies(found, build)
         if not yes:
             confirm(f"Fetch {size(plan.missing)}?")
         _fetch(plan, store.fetch(plan))
@@ -55,6 +62,14 @@ def pull(
     elif sys.stderr.isatty():
         warn(f"{found.title} {build.quant} is here already, and verified.")
     say(str(plan.weights))
+
+
+def _tell_of_copies(model: Model, build: Build) -> None:
+    """Nobody should fetch 14 GB that another tool has brought already."""
+    for one in take().of(model, build.quant):
+        if one.usable and one.place != "Hugging Face cache":
+            how = f"`localmag pull {model.called(build)} --without-weights` is enough to use it"
+            _note(f"  {one.path} is this build already ({one.place}); {how}.")
 
 
 def size(count: int) -> str:

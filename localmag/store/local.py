@@ -272,4 +272,4 @@ def _without_prompt(model: Model) -> str:
 
 def _how_to_complete(model: Model) -> str:
     """The command that brings tokenizer and system prompt."""
-    return f"localmag pull {model.called(model.build())}"
+    return f"localmag pull {model.aliases[0] if model.aliases else model.name} --without-weights"

@@ -84,7 +84,7 @@ class Plan:
 
     @property
     def weights(self) -> Path:
-        """Where the weights are (their first file), once fetched."""
+        """Where the weights are (their first file), once fetched; without them, the tokenizer."""
         first = self.files[0]
         return cache.pointer(first.repo, first.commit, first.path)
 
@@ -118,17 +118,19 @@ Step = Fetching | Checking | Waiting | Verified
 # ── What is there ─────────────────────────────────────────────────────────────────────────────────
 
 
-def plan(model: Model, build: Build, tell: Tell) -> Plan:
+def plan(model: Model, build: Build, tell: Tell, *, weights: bool = True) -> Plan:
     """Ask the hub what pulling this build means. `tell` is told when the hub keeps us waiting.
+
+    Without `weights` it is what goes with them: tokenizer, system prompt and shape.
 
     Raises WrongUsage for the bundled model, NotFound if the hub lacks what the catalogue names (with what it
     has), HubFailed if it cannot be asked, DoesNotFit if the disk is too full.
     """
     if model.name == catalogue.DEMO:
         raise WrongUsage("The demo comes with localmag.", "Run `localmag chat demo`.")
-    there = hub.listing(build.repo, tell)
-    base = there if model.repo == build.repo else hub.listing(model.repo, tell)
-    chosen = [(there, f) for f in _weights(there, build.file)]
+    there = hub.listing(build.repo if weights else model.repo, tell)
+    base = there if model.repo == there.repo else hub.listing(model.repo, tell)
+    chosen = [(there, f) for f in _weights(there, build.file)] if weights else []
     chosen += [(base, _named(base, TOKENIZER))]
     chosen += [(base, f) for f in base.files if f.path in EXTRAS]
     folder = cache.root()
