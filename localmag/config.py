@@ -58,8 +58,8 @@ _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda t: 0 <= t <= 5, "between 0 and 5"),
     "top_p": (lambda p: 0 <= p <= 1, "between 0 and 1"),
     "max_tokens": (lambda n: n >= 1, "1 or more"),
-    "threads": (lambda n: n >= 0, "0 or more"),
-    "gpu_layers": (lambda n: n >= -1, "-1 or more"),
+    "threads": (lambda n: 0 <= n <= 512, "between 0 and 512"),  # GGML_MAX_N_THREADS: more is a crash
+    "gpu_layers": (lambda n: -1 <= n <= 9999, "between -1 and 9999"),
 }
 _TYPES = typing.get_type_hints(Config)
 KEYS = tuple(field.name for field in dataclasses.fields(Config))

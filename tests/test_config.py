@@ -37,6 +37,8 @@ def test_the_file_sets_what_it_names() -> None:
         ("top_p = -0.1", ["top_p", "between 0 and 1"]),
         ("top_p = nan", ["top_p", "between 0 and 1"]),
         ("temperature = -0.1", ["temperature", "between 0 and 5"]),
+        ("threads = 100000", ["threads", "between 0 and 512"]),
+        ("gpu_layers = 99999999999", ["gpu_layers", "9999"]),
         ("max_tokens = 0", ["max_tokens", "1 or more"]),
         ("kv_type = 'q5_0'", ["kv_type", "f16, q8_0, q4_0"]),
         ("kv_type = []", ["kv_type", "f16, q8_0, q4_0"]),

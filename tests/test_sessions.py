@@ -355,10 +355,16 @@ def test_a_new_format_is_reached_whole_or_not_at_all(tmp_path: Path, monkeypatch
 
 
 def test_a_place_where_no_file_can_be_is_said_to_be(tmp_path: Path) -> None:
-    for place in (tmp_path, tmp_path / "missing" / "sessions.db"):
-        with pytest.raises(RunFailed, match=r"cannot be opened|check the disk") as caught:
-            Sessions(place)
-        assert str(place) in caught.value.what
+    place = tmp_path / "missing" / "sessions.db"
+    with pytest.raises(RunFailed, match="cannot be opened") as caught:
+        Sessions(place)
+    assert str(place) in caught.value.what
+
+
+def test_a_folder_in_the_files_place_is_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "sessions.db").mkdir()
+    with pytest.raises(BadFile, match="is no file"):
+        Sessions(tmp_path / "sessions.db")
 
 
 def test_another_programs_database_is_refused_and_left_alone(tmp_path: Path) -> None:

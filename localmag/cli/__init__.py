@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from localmag import __version__
@@ -21,22 +22,19 @@ _LAST_S = 8.0  # from a SIGTERM or SIGHUP until the program is ended, whatever i
 
 def main() -> NoReturn:
     """Run the command line and leave with the contract's exit code; a traceback needs LOCALMAG_DEBUG=1."""
-    if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often: answer before typer is imported
-        print(f"localmag {__version__}")
-        sys.exit(0)
-    _speak_utf8()
-    _leave_cleanly_on_signals()
     try:
-        from localmag.cli.app import app
-
-        app(prog_name="localmag")
+        _run()
+        sys.stdout.flush()
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # typer has made exit code 1 of it
+            _leave_unread()
+        raise
     except LocalmagError as exc:
         _fail(str(exc), exc.exit_code)
     except KeyboardInterrupt:
         _fail("Stopped.", _SIGINT_EXIT)
     except BrokenPipeError:
-        _discard_stdout()  # whoever read us (`| head`) has gone: that is not an error
-        sys.exit(0)
+        _leave_unread()
     except OSError as exc:
         _fail(
             f"The operating system refused ({exc.strerror or exc}).",
@@ -52,13 +50,32 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _run() -> None:
+    if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often: answer before typer is imported
+        print(f"localmag {__version__}")
+        return
+    _speak_utf8()
+    _leave_cleanly_on_signals()
+    from localmag.cli.app import app
+
+    app(prog_name="localmag")
+
+
+def _leave_unread() -> NoReturn:
+    """Whoever read us (`| head`) has gone, having read enough: that is no error."""
+    # Else Python complains once more while it flushes on the way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
+
+
 def _fail(what: str, code: int, todo: str = "") -> NoReturn:
     if os.environ.get("LOCALMAG_DEBUG") == "1":
         import traceback
 
         traceback.print_exc()
     line = " ".join(sanitize(f"localmag: {what} {todo}").split())
-    print(line, file=sys.stderr)
+    with suppress(OSError):  # nobody may be listening; the code still tells
+        print(line, file=sys.stderr)
     sys.exit(code)
 
 
@@ -91,8 +108,3 @@ def _leave_cleanly_on_signals() -> None:
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, leave)
-
-
-def _discard_stdout() -> None:
-    """Else Python complains once more while it flushes on the way out."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

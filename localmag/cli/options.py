@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +18,13 @@ from localmag.types import Sampling
 
 _MOST_CONTEXT = 2**24  # tokens, for a file that does not say; far beyond any model, and safe in 32 bits
 _MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
+
+
+def _number(value: float | None) -> float | None:
+    """Not nan, which no range keeps out."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number.")
+    return value
 
 
 class BackendChoice(StrEnum):
@@ -46,12 +54,24 @@ Seed = Annotated[
 ]
 Temp = Annotated[
     float | None,
-    typer.Option("--temp", metavar="T", min=0.0, max=5.0, help="Temperature; 0 is greedy. Else the card's."),
+    typer.Option(
+        "--temp",
+        metavar="T",
+        min=0.0,
+        max=5.0,
+        callback=_number,
+        help="Temperature; 0 is greedy. Else the card's.",
+    ),
 ]
 TopP = Annotated[
     float | None,
     typer.Option(
-        "--top-p", metavar="P", min=0.0, max=1.0, help="Nucleus sampling; 1 is off. Else the card's."
+        "--top-p",
+        metavar="P",
+        min=0.0,
+        max=1.0,
+        callback=_number,
+        help="Nucleus sampling; 1 is off. Else the card's.",
     ),
 ]
 MaxTokens = Annotated[

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from localmag.errors import Cancelled, LocalmagError, WrongUsage
@@ -33,7 +34,18 @@ _ENDINGS = {
 
 def warn(text: str) -> None:
     """A line on stderr that scripts may ignore."""
-    print(f"localmag: {sanitize(text)}", file=sys.stderr, flush=True)
+    with dispensable():
+        print(f"localmag: {sanitize(text)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def dispensable() -> Iterator[None]:
+    """Writing to stderr: where that fails, the answer on stdout goes on, unless both are the same pipe."""
+    try:
+        yield
+    except OSError:
+        if os.path.sameopenfile(1, 2):
+            raise
 
 
 def say_error(error: LocalmagError) -> None:
@@ -74,7 +86,7 @@ class Printer:
 
     def __init__(self, *, hide_thinking: bool = False) -> None:
         self._hide = hide_thinking
-        self._out, self._err = _Channel(sys.stdout), _Channel(sys.stderr)
+        self._out, self._err = _Channel(sys.stdout), _Notes(sys.stderr)
         self._live = sys.stderr.isatty()
         self._dim = self._live and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._status = ""
@@ -129,12 +141,13 @@ class Printer:
         if self._live and status != self._status:
             self._clear()
             self._status = status
-            sys.stderr.write(status)
-            sys.stderr.flush()
+            with dispensable():
+                print(status, end="", file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._status:
-            sys.stderr.write("\r" + " " * len(self._status) + "\r")
+            with dispensable():
+                print("\r" + " " * len(self._status), end="\r", file=sys.stderr, flush=True)
             self._status = ""
 
 
@@ -151,12 +164,22 @@ class _Channel:
             text = self._sanitizer.feed(text)
         if not text:
             return
-        self._stream.write(f"\x1b[2m{text}\x1b[22m" if dim else text)
-        self._stream.flush()
+        self._put(f"\x1b[2m{text}\x1b[22m" if dim else text)
         self._open = not text.endswith("\n")
 
     def end_line(self) -> None:
         if self._open:
-            self._stream.write("\n")
-            self._stream.flush()
             self._open = False
+            self._put("\n")
+
+    def _put(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()
+
+
+class _Notes(_Channel):
+    """What the answer can do without."""
+
+    def _put(self, text: str) -> None:
+        with dispensable():
+            super()._put(text)

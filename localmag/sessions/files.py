@@ -112,6 +112,11 @@ def _read_only_uri(path: Path) -> str:
 
 def _refuse_foreign(path: Path) -> None:
     """Looks through a read-only connection, which cannot even tidy up the write-ahead log."""
+    if path.exists() and not path.is_file():
+        raise BadFile(
+            f"{path} is no file, so no conversations can be kept in it.",
+            "Move it away, or set LOCALMAG_HOME to another folder.",
+        )
     if not path.exists() or not path.stat().st_size:
         return
     db = _connect(path, read_only=True)

@@ -1,0 +1,29 @@
+"""Flags that make no sense, refused before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.conftest import RunLocalmag
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--temp", "nan"],
+        ["--temp", "inf"],
+        ["--temp", "-1"],
+        ["--top-p", "nan"],
+        ["--top-p", "1.1"],
+        ["--max-tokens", "0"],
+        ["--ctx", "1"],
+        ["--ctx", "-5"],
+        ["--seed", "-1"],
+        ["--seed", "4294967295"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_out_of_its_range_is_named(localmag: RunLocalmag, flags: list[str]) -> None:
+    done = localmag("ask", "demo", "2 + 2", *flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert flags[0] in done.stderr
