@@ -18,6 +18,7 @@ _HOMES = {
     "show": ("listing", "show"),
     "import": ("listing", "import_"),
     "rm": ("listing", "rm"),
+    "fit": ("fit", "fit_"),
     "sessions": ("sessions", "app"),
     "doctor": ("doctor", "doctor"),
 }

@@ -1,0 +1,82 @@
+"""A build's bytes, apart by what llama.cpp can put elsewhere: embedding, each layer, its experts, the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from localmag.catalogue import Build
+from localmag.gguf import Header, Tensor, layout
+from localmag.shape import Shape
+
+_BLOCK = re.compile(r"blk\.(\d+)\.(.+)", re.ASCII)
+_EXPERTS = re.compile(r"ffn_(?:gate|up|down|gate_up)_exps\.")
+_REPACKED = {2, 12, 20}  # Q4_0, Q4_K, IQ4_NL
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes. `experts` are the routed experts' of each layer, and part of `layers`."""
+
+    embedding: int
+    layers: tuple[int, ...]
+    experts: tuple[int, ...]
+    output: int
+    """Output layer and last norm, 0 where the embedding is the output layer, too."""
+    repacked: int = 0
+    """Of all of them, what llama.cpp lays out anew on a CPU (see `of_tensors`)."""
+
+    @property
+    def total(self) -> int:
+        return self.embedding + sum(self.layers) + self.output
+
+    def scaled(self, total: int) -> Weights:
+        """The same proportions in that many bytes: for a mix of which only the size is known."""
+        by = total / self.total if self.total else 1.0
+        return Weights(
+            round(self.embedding * by),
+            tuple(round(n * by) for n in self.layers),
+            tuple(round(n * by) for n in self.experts),
+            round(self.output * by),
+            round(self.repacked * by),
+        )
+
+
+def of_tensors(tensors: Iterable[Tensor], layers: int) -> Weights:
+    """What a file holds.
+
+    On a CPU with AVX2 or NEON, matrices of Q4_0, Q4_K and IQ4_NL are copied into interleaved blocks while
+    they load (ggml_repack_get_optimal_repack_type in ggml-cpu/repack.cpp), except the embedding, from which
+    rows are taken. ARM does so with more types.
+    """
+    counted = Weights(0, (0,) * layers, (0,) * layers, 0)
+    in_layers, in_experts, repacked = [0] * layers, [0] * layers, 0
+    for tensor in tensors:
+        size = tensor.nbytes or 0
+        block = _BLOCK.fullmatch(tensor.name)
+        if tensor.type in _REPACKED and tensor.name != "token_embd.weight":
+            repacked += size
+        if block and int(block[1]) < layers:
+            in_layers[int(block[1])] += size
+            if _EXPERTS.match(block[2]):
+                in_experts[int(block[1])] += size
+        elif tensor.name == "token_embd.weight":
+            counted = replace(counted, embedding=size)
+        else:
+            counted = replace(counted, output=counted.output + size)
+    return replace(counted, layers=tuple(in_layers), experts=tuple(in_experts), repacked=repacked)
+
+
+def of_header(header: Header) -> Weights:
+    return of_tensors(header.tensors, header.shape().layers)
+
+
+def of_build(shape: Shape, build: Build) -> Weights:
+    """What the file will hold, before it is here: its mix's bytes, or in its proportions the bytes told."""
+    told = round(build.gigabytes * 1e9)
+    mix = build.quant if build.quant in layout.MIXES else "Q4_K_M"
+    weights = of_tensors(layout.tensors(shape, mix), shape.layers)
+    if mix == build.quant and (not told or abs(told - weights.total) <= 0.02 * told):
+        return weights  # a rounded number agrees with the exact one
+    return weights.scaled(told) if told else weights
