@@ -24,7 +24,7 @@ from localmag.doctor.terminal import Terminal
 from localmag.engines import devices
 from localmag.errors import LocalmagError
 from localmag.store import cache
-from localmag.store.inventory import here
+from localmag.store.inventory import Inventory, take
 
 __all__ = ["Check", "Report", "Terminal", "examine"]
 
@@ -54,7 +54,7 @@ def examine() -> Report:
         found += checks.packages(versions)
         machine = devices.machine(cache.root())
         found += checks.machine(machine)
-        weights = tried("weights", here) or []
+        weights = tried("weights", take) or Inventory((), ())
         found += checks.weights(weights)
         noted("downloads", lambda: checks.downloads(machine, os.environ))
         folders = tried("folders", lambda: dict(checks.folders())) or {}
@@ -74,7 +74,7 @@ def examine() -> Report:
         versions=versions,
         machine=machine,
         backend=choice[0] if choice else None,
-        weights=tuple(weights),
+        weights=tuple(one for one in weights.all if one.ours),
         folders=folders,
         terminal=terminal,
         offline=checks.offline(os.environ),

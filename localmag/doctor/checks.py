@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from localmag.hardware import Device, Machine, probes
 from localmag.sessions import Sessions
 from localmag.sessions.files import damage
 from localmag.store import cache
-from localmag.store.inventory import Here
+from localmag.store.inventory import Here, Inventory
 
 _NEEDED = ("llama-cpp-python", "mistral-common", "huggingface-hub", "textual")
 _OPTIONAL = ("mlx", "mlx-lm")
@@ -132,13 +132,28 @@ def offline(environment: Mapping[str, str]) -> bool:
 # ── What is kept on disk ──────────────────────────────────────────────────────────────────────────
 
 
-def weights(found: Iterable[Here]) -> Iterator[Check]:
-    for one in found:
-        said = f"{one.name}: {one.size / 1e9:.1f} GB, {one.state}"
-        if one.state == "partial":
-            yield Check("weights", said, "note", f"Run `localmag pull {one.name}` to go on.")
-        else:
-            yield Check("weights", said)
+def weights(found: Inventory) -> Iterator[Check]:
+    """What is here for localmag: not, say, another tool's Llama."""
+    for one in found.all:
+        if one.ours:
+            yield _weights(one)
+    for trouble in found.unread:
+        yield Check("weights", trouble, "note")
+
+
+def _weights(one: Here) -> Check:
+    said = f"{one.name}: {one.size / 1e9:.1f} GB, {one.state}"
+    match one.state:
+        case "partial":
+            said = f"{one.name}: {one.size / 1e9:.1f} of {one.total / 1e9:.1f} GB, partial"
+            return Check("weights", said, "note", f"Run `localmag pull {one.name}` to go on.")
+        case "missing":
+            return Check(
+                "weights", f"{one.name}: {one.why}", "note", f"Run `localmag rm {one.name}` to forget it."
+            )
+        case "refused":
+            return Check("weights", f"{one.name}: {one.why}", "note")
+    return Check("weights", said)
 
 
 def folders() -> Iterator[tuple[str, Path]]:
@@ -244,19 +259,20 @@ def chat() -> tuple[select.Choice, list[Check]]:
     chosen = config.load().model or store.newest()
     found = store.locate(chosen or catalogue.DEMO)
     name = f"{found.title} {found.build}"
-    choice = select.choose(select.host(), offered=(found.backend,), here=(found.backend,), model=name)
-    reasons = [Check("backend", reason) for reason in choice.reasons]
-    opens = Check("chat", f"opens {name} with {choice.backend}: {choice.why}")
-    if chosen:
-        return choice, [*reasons, opens]
-    real, _ = catalogue.find(catalogue.NEWEST)
-    pull = Check(
-        "chat",
-        f"{real.title} is not here yet.",
-        "note",
-        f"Run `localmag pull {catalogue.NEWEST}` to fetch it.",
+    choice = select.choose(
+        select.host(),
+        offered=(found.backend,),
+        here=(found.backend,),
+        model=name,
     )
-    return choice, [*reasons, opens, pull]
+    told = [Check("backend", reason) for reason in choice.reasons]
+    told.append(Check("chat", f"opens {name} with {choice.backend}: {choice.why}"))
+    told += [Check("chat", note, "note") for note in (*found.notes, found.no_prompt) if note]
+    if not chosen:
+        real, _ = catalogue.find(catalogue.NEWEST)
+        todo = f"Run `localmag pull {catalogue.NEWEST}` to fetch it."
+        told.append(Check("chat", f"{real.title} is not here yet.", "note", todo))
+    return choice, told
 
 
 def problem(topic: str, error: LocalmagError | OSError) -> Check:

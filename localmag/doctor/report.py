@@ -55,7 +55,15 @@ class Report:
             "machine": asdict(self.machine),
             "backend": asdict(self.backend) if self.backend else None,
             "weights": [
-                {"name": one.name, "state": one.state, "bytes": one.size, "path": str(one.path)}
+                {
+                    "name": one.name,
+                    "state": one.state,
+                    "backend": one.backend,
+                    "place": one.place,
+                    "bytes": one.size,
+                    "path": str(one.path),
+                    "why": one.why,
+                }
                 for one in self.weights
             ],
             "folders": {name: str(path) for name, path in self.folders.items()},

@@ -40,6 +40,7 @@ def main() -> None:
     """Print `{"backends": [...], "devices": [...]}`, or `{"problem": why}` if llama.cpp does not load."""
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code prints as it likes
+    os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else a crash starts a debugger on this process
     try:
         import llama_cpp.llama_cpp as native
     except (ImportError, OSError, RuntimeError) as exc:  # what its loader raises for a library that is amiss

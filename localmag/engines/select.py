@@ -132,7 +132,9 @@ def _standing(
     runner: Runner, host: Host, offered: Collection[str], here: Collection[str], better: str | None
 ) -> str:
     if obstacle := host.obstacles.get(runner):
-        return f"cannot run here, {obstacle}"
+        return f"cannot run here, {obstacle}" + (
+            "; a build on this machine lies idle" if runner in here else ""
+        )
     said = ["can run here"]
     if runner == "mlx" and not host.apple_silicon:
         said.append("though without Apple silicon only slowly")

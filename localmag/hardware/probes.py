@@ -14,17 +14,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
 import localmag
 from localmag.hardware import cores, limits
 
 _SECONDS = 10.0  # nvidia-smi takes up to 5 on a machine whose driver has to wake up first
 _MOST = 2**20  # bytes that anything could sensibly say
+_T = TypeVar("_T")
 
 NVIDIA_QUERY = ("--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits")
 SYSCTL_NAMES = ("machdep.cpu.brand_string", "iogpu.wired_limit_mb", "sysctl.proc_translated")
@@ -70,28 +70,44 @@ def ask(ggml: Callable[[], Output], weights: Path) -> Probes:
 
     `ggml` asks llama.cpp for its devices. `weights` is the folder that weights go to, there or not yet.
     """
-    with ThreadPoolExecutor() as together:
-        devices = together.submit(ggml)
-        nvidia = together.submit(tool, "nvidia-smi", *NVIDIA_QUERY)
-        vulkan = together.submit(tool, "vulkaninfo", "--summary")
-        sysctl = together.submit(tool, "sysctl", *SYSCTL_NAMES) if sys.platform == "darwin" else None
-        total, free = memory()
-        return Probes(
-            system=platform.system(),
-            machine=platform.machine(),
-            cpu=cpu(),
-            cores=cores.physical_cores(),
-            threads=os.cpu_count() or 1,
-            memory_total=total,
-            memory_free=free,
-            limit=limits.memory_limit(),
-            disk_free=disk_free(weights),
-            ggml=devices.result(),
-            nvidia_smi=nvidia.result(),
-            vulkaninfo=vulkan.result(),
-            sysctl=sysctl.result() if sysctl else None,
-            mlx=all(find_spec(name) for name in ("mlx", "mlx_lm")),
-        )
+    devices = _Later(ggml)
+    nvidia = _Later(lambda: tool("nvidia-smi", *NVIDIA_QUERY))
+    vulkan = _Later(lambda: tool("vulkaninfo", "--summary"))
+    sysctl = _Later(lambda: tool("sysctl", *SYSCTL_NAMES) if sys.platform == "darwin" else None)
+    total, free = memory()
+    return Probes(
+        system=platform.system(),
+        machine=platform.machine(),
+        cpu=cpu(),
+        cores=cores.physical_cores(),
+        threads=os.cpu_count() or 1,
+        memory_total=total,
+        memory_free=free,
+        limit=limits.memory_limit(),
+        disk_free=disk_free(weights),
+        ggml=devices.result(),
+        nvidia_smi=nvidia.result(),
+        vulkaninfo=vulkan.result(),
+        sysctl=sysctl.result(),
+        mlx=all(find_spec(name) for name in ("mlx", "mlx_lm")),
+    )
+
+
+class _Later(threading.Thread, Generic[_T]):
+    """A question under way. Not of an executor, whose threads a program waits for when Ctrl+C ends it."""
+
+    def __init__(self, ask: Callable[[], _T]) -> None:
+        super().__init__(name="probe", daemon=True)
+        self._ask = ask
+        self._answer: list[_T] = []
+        self.start()
+
+    def run(self) -> None:
+        self._answer.append(self._ask())
+
+    def result(self) -> _T:
+        self.join()
+        return self._answer[0]
 
 
 def memory() -> tuple[int, int]:
