@@ -58,7 +58,8 @@ def _run() -> None:
     _leave_cleanly_on_signals()
     from localmag.cli.app import app
 
-    app(prog_name="localmag")
+    # Else typer fills in *, ~ and %VARIABLES% on Windows, also those in a question.
+    app(prog_name="localmag", windows_expand_args=False)
 
 
 def _leave_unread() -> NoReturn:

@@ -130,3 +130,31 @@ def test_a_full_disk_is_told_in_two_sentences() -> None:
         )
     assert done.returncode == 1
     assert re.fullmatch(r"localmag: [^.]*No space left[^.]*\. [^.]*\.\n", done.stderr)
+
+
+# ── Whoever starts it ─────────────────────────────────────────────────────────────────────────────
+
+AS_ON_WINDOWS = """
+import sys, types
+import typer.core
+typer.core.os = types.SimpleNamespace(name="nt", environ={})
+sys.argv = ["localmag", *sys.argv[1:]]
+from localmag.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("question", ["*.md", "~", "What is $HOME? %PATH%"])
+def test_a_question_is_not_expanded_where_shells_leave_that_to_programs(
+    tmp_path: Path, question: str
+) -> None:
+    (tmp_path / "notes.md").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", AS_ON_WINDOWS, "ask", "demo", question, "--dry-run", "--system", ""],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"<s>[INST]{question}[/INST]\n", done.stderr
