@@ -53,7 +53,7 @@ def append(repo: str, commit: str, file: Remote, out: BinaryIO) -> Iterator[int 
                 f"What answers for {file.path} is not that file.",
                 "Check the proxy, and whether this network has a login page; then run this again to go on.",
             )
-        if done < file.size:
+        if wait or in_vain:
             yield Waiting("the hub is busy" if wait else "the connection broke", wait or 1.0)
             time.sleep(wait or 1.0)
 

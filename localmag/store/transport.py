@@ -59,7 +59,7 @@ def answer(url: str, **headers: str) -> Iterator[tuple[httpx2.Response, httpx2.R
                 return
         finally:
             response.close()
-        request = _next(response)
+        request = following(response)
     raise HubFailed("The hub sends us from one address to the next without end.", "Check HF_ENDPOINT.")
 
 
@@ -68,8 +68,11 @@ def unreachable(exc: Exception) -> bool:
     return isinstance(exc, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
 
 
-def _next(response: httpx2.Response) -> httpx2.Request:
-    """The request that a redirect asks for, which the client has freed of the login for other hosts."""
+def following(response: httpx2.Response) -> httpx2.Request:
+    """The request that a redirect asks for, which the client has freed of the login for other hosts.
+
+    Raises HubFailed where it is not to be made.
+    """
     request, here = response.next_request, response.request.url
     safer = {"https": ("https",), "http": ("http", "https")}
     if request is None or request.url.scheme not in safer.get(here.scheme, ()):

@@ -63,6 +63,7 @@ class Repo:
     commit: str
     gated: bool = False
     licence: str = "apache-2.0"
+    card: dict[str, str] = field(default_factory=dict)
     token: str = ""  # who shows it may read the files of a gated or private repository
     private: bool = False
 
@@ -125,6 +126,33 @@ class Flip(Fault):
 @dataclass(slots=True)
 class NoRanges(Fault):
     """Answers a range with the whole file."""
+
+
+@dataclass(slots=True)
+class RangesRefused(Fault):
+    """Answers 416 to each range, and only to those."""
+
+
+@dataclass(slots=True)
+class Swap(Fault):
+    """Where the bytes are: sends others, as many. At the hub's own address: says that it has others now."""
+
+
+@dataclass(slots=True)
+class Redirect(Fault):
+    """Sends the client on to `to`, in which {cdn} is the other origin of this server."""
+
+    to: str = ""
+
+
+@dataclass(slots=True)
+class Say(Fault):
+    """Answers 200 (or `status`) with these headers and this body, sent again and again if it is `endless`."""
+
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+    endless: bool = False
 
 
 # ── The hub ───────────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +235,7 @@ def _listing(name: str, repo: Repo) -> dict[str, Any]:
     return {
         "_id": "0", "id": name, "modelId": name, "sha": repo.commit, "private": repo.private,
         "gated": "auto" if repo.gated else False, "disabled": False, "downloads": 0, "likes": 0, "tags": [],
-        "cardData": {"license": repo.licence}, "siblings": siblings,
+        "cardData": {"license": repo.licence, **repo.card}, "siblings": siblings,
     }  # fmt: skip
 
 
@@ -234,12 +262,18 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             fault = hub.fault(path, cdn)
             if isinstance(fault, Status):
                 self.answer(fault.status, b"{}", **fault.headers)
+            elif isinstance(fault, Redirect):
+                self.answer(302, b"", Location=fault.to.format(cdn=hub.cdn))
+            elif isinstance(fault, Say):
+                self.say(fault)
+            elif cdn and path.count("/") < 4:
+                self.answer(404, b"{}")
             elif cdn:
                 self.content(path, fault)
             elif found := _API.fullmatch(path):
                 self.api(found[1], found[2] or "", login, parse_qs(url.query))
             elif found := _RESOLVE.fullmatch(path):
-                self.resolve(found[1], found[2], found[3], login)
+                self.resolve(found[1], found[2], found[3], login, isinstance(fault, Swap))
             else:
                 self.answer(404, b"{}")
 
@@ -269,7 +303,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return None
             return repo
 
-        def resolve(self, name: str, revision: str, path: str, login: str) -> None:
+        def resolve(self, name: str, revision: str, path: str, login: str, swapped: bool) -> None:
             repo = self.readable(name, login, listing=False)
             if repo is None:
                 return
@@ -281,7 +315,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if file is None:
                 self.answer(404, b"{}", **facts, **{"X-Error-Code": "EntryNotFound"})
                 return
-            facts |= {"ETag": f'"{file.etag}"', "X-Linked-Etag": f'"{file.etag}"'}
+            linked = "0" * 64 if swapped else file.etag
+            facts |= {"ETag": f'"{linked}"', "X-Linked-Etag": f'"{linked}"'}
             facts |= {"X-Linked-Size": str(file.size)}
             self.answer(302, b"", **facts, Location=f"{hub.cdn}/{name}/{file.etag}/{path}")
 
@@ -292,7 +327,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             if asked and not isinstance(fault, NoRanges):
                 start, status = int(asked[1]), 206
-                if start >= file.size:
+                if start >= file.size or isinstance(fault, RangesRefused):
                     self.answer(416, b"", **{"Content-Range": f"bytes */{file.size}"})
                     return
             end = file.size
@@ -317,6 +352,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                         bent = bytearray(block)
                         bent[fault.at - at] ^= 1
                         block = bytes(bent)
+                    if isinstance(fault, Swap):
+                        block = bytes(len(block))
                     self.wfile.write(block)
                     hub.count(name, len(block))
                     at += len(block)
@@ -331,6 +368,22 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             except OSError:  # the client has gone: what it was meant to do in some tests
                 pass
             self.close_connection = isinstance(fault, Cut | Stall)
+
+        def say(self, fault: Say) -> None:
+            self.send_response(fault.status)
+            for key, value in fault.headers.items():
+                self.send_header(key, value)
+            if not fault.endless and "Content-Length" not in fault.headers:
+                self.send_header("Content-Length", str(len(fault.body)))
+            self.end_headers()
+            self.close_connection = True
+            try:
+                self.wfile.write(fault.body)
+                until = time.monotonic() + 30
+                while fault.endless and time.monotonic() < until:
+                    self.wfile.write(fault.body)
+            except OSError:  # the client has seen enough
+                pass
 
         def answer(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)
