@@ -22,7 +22,7 @@ from typing import IO, Any, Generic, TypeVar
 import localmag
 from localmag.hardware import cores, limits
 
-_SECONDS = 10.0  # nvidia-smi takes up to 5 on a machine whose driver has to wake up first
+SECONDS = 10.0  # nvidia-smi takes up to 5 on a machine whose driver has to wake up first
 _MOST = 2**20  # bytes that anything could sensibly say
 _T = TypeVar("_T")
 
@@ -154,7 +154,7 @@ def cpu() -> str:
 def tool(name: str, *args: str) -> Output | None:
     """What a tool of the system says; None if it is not here."""
     path = _find(name)
-    return run([path, *args]) if path else None
+    return run([path, *args], SECONDS) if path else None
 
 
 def _find(name: str) -> str | None:
@@ -177,7 +177,7 @@ def python(code: str, seconds: float) -> Output:
     return run([sys.executable, "-P", "-X", "utf8", "-c", find + code, home], seconds)
 
 
-def run(command: Sequence[str], seconds: float = _SECONDS) -> Output:
+def run(command: Sequence[str], seconds: float) -> Output:
     """Run it, for at most `seconds`. Never raises and never waits longer, whatever the program does."""
     end = time.monotonic() + seconds
     apart: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from localmag.engines import devices
+from localmag.hardware import probes
 
 
 def test_the_real_llama_cpp_lists_its_cpu() -> None:
@@ -53,3 +54,31 @@ def test_a_crash_in_a_driver_is_a_note(tmp_path: Path, monkeypatch: pytest.Monke
     machine = devices.machine(tmp_path)
     assert machine.llama_cpp == ()
     assert machine.notes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+@pytest.mark.parametrize("tool", ["nvidia-smi", "vulkaninfo"])
+def test_a_tool_that_hangs_or_lies_breaks_nothing(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / tool
+    script.write_text("#!/bin/sh\nprintf '\\377\\033[2J, , 99999999999999999999, x\\n'\nexec sleep 600\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(probes, "SECONDS", 1.0)
+    machine = devices.machine(tmp_path)
+    assert "cpu" in machine.llama_cpp
+    assert not machine.devices
+    assert all("did not end within 1 s" in note.what for note in machine.notes)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a script is no program there")
+def test_a_card_under_a_build_for_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "nvidia-smi"
+    script.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 24564, 24101, 550.54.14'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    machine = devices.machine(tmp_path)
+    assert [device.name for device in machine.devices] == ["NVIDIA GeForce RTX 4090"]
+    assert not machine.usable("llama.cpp")
+    assert "lies idle" in machine.notes[0].what

@@ -38,7 +38,7 @@ def test_bytes_that_are_no_text_are_no_failure() -> None:
 
 
 def test_one_that_does_not_start() -> None:
-    assert probes.run(["/nonexistent/nvidia-smi"]).problem
+    assert probes.run(["/nonexistent/nvidia-smi"], 5).problem
     assert probes.tool("no-such-tool-anywhere") is None
 
 
