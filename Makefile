@@ -7,7 +7,7 @@ ARGS ?=
 export LOCALMAG_QUESTION := $(value Q)
 
 # The first Python that really starts (a shim on PATH may not); the set-up finds one that is new enough.
-PYTHON ?= $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python; do \
+PYTHON ?= $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BOOTSTRAP = $(or $(PYTHON),$(error No Python was found. Install Python 3.11 or newer and run make again)) -m tools.bootstrap
 

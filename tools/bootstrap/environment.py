@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-NAMES = ("python3.13", "python3.12", "python3.11", "python3", "python", "py")
+NAMES = ("python3.13", "python3.12", "python3.11", "python3.14", "python3", "python", "py")
 SERVES = "import sys; print(sys.version_info >= (3, 11)); import venv, ensurepip"
 SOUND = "import pip, sys; sys.exit(sys.version_info < (3, 11))"
 
