@@ -414,3 +414,29 @@ def test_a_real_pip_that_fails_is_read_from_its_log(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="No matching distribution found for no-such-package") as caught:
         pip(here, "install", "--no-index", "no-such-package")
     assert str(here.log) in str(caught.value)
+
+
+# ── What the repository promises ──────────────────────────────────────────────────────────────────
+
+
+def test_what_guards_a_change_is_what_the_readme_says() -> None:
+    ci = ROOT / ".ci" / "run"
+    said = ci.read_text("utf-8").splitlines()
+    assert {"make check", "make test"} <= set(said)
+    assert "$ make test" in (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert os.name == "nt" or os.access(ci, os.X_OK)
+
+
+def test_clean_removes_what_can_be_made_again_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = (".venv/bin/python", "build/wheels/cuda/x.whl", "build/bench/100m.gguf", "build/install.log")
+    hours = ("build/demo-model/checkpoint.pt", "localmag/demo/demo-Q8_0.gguf", "notes.txt")
+    for name in (*again, *hours):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(jobs, "ROOT", tmp_path)
+    assert jobs.main(["clean"]) == 0
+    assert [name for name in again if (tmp_path / name).exists()] == []
+    assert [name for name in hours if not (tmp_path / name).exists()] == []
+    assert jobs.main(["clean"]) == 0

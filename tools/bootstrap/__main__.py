@@ -81,7 +81,7 @@ def check() -> int:
 def clean() -> int:
     """Remove what can be made again in minutes; checkpoints in build/demo-model took hours, and stay."""
     caches = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".import_linter_cache")
-    for name in (".venv", ".venv-train", "build/wheels", "build/install.log", "dist", *caches):
+    for name in (".venv", ".venv-train", "build/wheels", "build/bench", "build/install.log", "dist", *caches):
         path = ROOT / name
         if path.is_dir():
             say(f"removing {name}")
