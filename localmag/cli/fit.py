@@ -31,10 +31,12 @@ def fit_(
     Nothing is fetched. The first line is the one to take, the others say why not.
     """
     found, named = catalogue.find(model)
-    from localmag.engines import devices  # half a second: llama.cpp is asked what it can compute on
+    from localmag.engines import devices, select  # half a second: llama.cpp is asked what it can compute on
     from localmag.store import cache
 
     machine = devices.machine(cache.root())
+    if backend is options.BackendChoice.auto and "mlx" in select.host().obstacles:
+        backend = options.BackendChoice.llamacpp
     made = fit.plans(
         found,
         machine,
@@ -43,7 +45,7 @@ def fit_(
         kv_type=kv_type.value if kv_type else None,
         backend=backend.value,
     )
-    smaller = fit.sibling(made[0], machine)
+    smaller = fit.sibling(made[0], machine, backend.value)
     if as_json:
         say(json.dumps(_object(machine, made, smaller), ensure_ascii=False))
     else:
@@ -73,7 +75,7 @@ def _show(machine: Machine, made: tuple[Plan, ...], smaller: Plan | None) -> Non
 
 
 def _row(mark: str, plan: Plan) -> tuple[str, ...]:
-    needs = " + ".join(f"{amounts.size(n.total)} {n.place}" for n in plan.needs if n.total)
+    needs = " + ".join(f"{amounts.memory(n.total)} {n.place}" for n in plan.needs if n.total)
     return (
         mark,
         _name(plan),
@@ -94,10 +96,12 @@ def _name(plan: Plan) -> str:
 def _machine(machine: Machine) -> str:
     parts = [
         machine.cpu,
-        f"{amounts.size(machine.memory_free)} of {amounts.size(machine.memory_total)} memory free",
+        f"{amounts.memory(machine.memory_free)} of {amounts.memory(machine.memory_total)} memory free",
     ]
     for device in machine.devices:
-        parts.append(f"{device.name} with {amounts.size(device.free)} of {amounts.size(device.total)} free")
+        parts.append(
+            f"{device.name} with {amounts.memory(device.free)} of {amounts.memory(device.total)} free"
+        )
     return " · ".join(filter(None, parts))
 
 

@@ -2,15 +2,17 @@
 
 weights  a build's bytes, layer by layer
 memory   bytes that llama.cpp needs, by place
-apple    bytes that MLX needs
+mlx      bytes that MLX needs
 speed    tokens per second to expect
-plans    which build, context and KV type, and why
+ways     the best way to run given weights: context, KV type, what goes where
+plans    which build of a model to take, and why
 """
 
 from __future__ import annotations
 
 from localmag.fit.memory import Gpu, Need, Setting
-from localmag.fit.plans import Plan, Room, of_build, plans, sibling
+from localmag.fit.plans import Plan, plans, sibling
+from localmag.fit.ways import Room, Way, best
 from localmag.fit.weights import Weights
 
-__all__ = ["Gpu", "Need", "Plan", "Room", "Setting", "Weights", "of_build", "plans", "sibling"]
+__all__ = ["Gpu", "Need", "Plan", "Room", "Setting", "Way", "Weights", "best", "plans", "sibling"]

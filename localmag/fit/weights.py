@@ -12,6 +12,9 @@ from localmag.shape import Shape
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)", re.ASCII)
 _EXPERTS = re.compile(r"ffn_(?:gate|up|down|gate_up)_exps\.")
+GROUP_BITS = 0.5
+"""What MLX's quants add to each number: 64 share a scale and a bias of 16 bits (mlx_lm.utils)."""
+
 _REPACKED = {2, 12, 20}  # Q4_0, Q4_K, IQ4_NL
 
 
@@ -75,8 +78,16 @@ def of_header(header: Header) -> Weights:
 def of_build(shape: Shape, build: Build) -> Weights:
     """What the file will hold, before it is here: its mix's bytes, or in its proportions the bytes told."""
     told = round(build.gigabytes * 1e9)
+    if build.backend == "mlx":
+        return Weights(0, (), (), told or _mlx(shape, build.quant))
     mix = build.quant if build.quant in layout.MIXES else "Q4_K_M"
     weights = of_tensors(layout.tensors(shape, mix), shape.layers)
     if mix == build.quant and (not told or abs(told - weights.total) <= 0.02 * told):
         return weights  # a rounded number agrees with the exact one
     return weights.scaled(told) if told else weights
+
+
+def _mlx(shape: Shape, quant: str) -> int:
+    """Bytes of a build named like `4bit` or `bf16`, embedding and output layer quantized like the rest."""
+    bits = int(quant.removesuffix("bit")) + GROUP_BITS if quant.endswith("bit") else 16
+    return round(shape.parameters * bits / 8)
