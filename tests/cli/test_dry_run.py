@@ -13,6 +13,7 @@ import random
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mistral_common.protocol.instruct.messages import AssistantMessage, SystemMe
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
+from localmag import paths
 from localmag.sessions import Outcome, Sessions, Setup, Transcript
 from localmag.types import Malformed, Message, Part, Sampling, Stop, Text, Thinking, ThinkingDelta
 from tests.conftest import ROOT, RunLocalmag
@@ -80,16 +82,16 @@ def shown(done: subprocess.CompletedProcess[str]) -> list[int]:
 Said = tuple[str, Sequence[Part] | None]  # a question, and the parts of its reply; None if there was none
 
 
-def write(*turns: Said, system: Message | None = None, stop: Stop = Stop.END) -> str:
+def write(*turns: Said, system: Message | None = None, stop: Stop = Stop.END, setup: Setup = SETUP) -> str:
     """A conversation, written into this test's database; its id."""
     with Sessions() as sessions:
-        transcript = sessions.create(Message.of("user", turns[0][0]), SETUP, system)
+        transcript = sessions.create(Message.of("user", turns[0][0]), setup, system)
         id, last = transcript.session.id, transcript.entries[-1].id
         for place, (question, parts) in enumerate(turns):
             if place:
                 last = sessions.append_user(id, Message.of("user", question), last).id
             if parts is not None:
-                draft = sessions.begin_reply(id, SETUP)
+                draft = sessions.begin_reply(id, setup)
                 last = draft.finish(Message("assistant", tuple(parts)), Outcome(stop)).id
     return id
 
@@ -179,6 +181,17 @@ def test_replies_that_went_wrong(localmag: RunLocalmag) -> None:
         foreign.append(UserMessage(content="Well?"))
         done = localmag("ask", "--resume", id, "Well?", "--dry-run", "--json", flag)
         assert shown(done) == theirs(*foreign)
+
+
+def test_it_starts_no_engine_and_saves_nothing(localmag: RunLocalmag) -> None:
+    id = write(("8 + 6?", (Text("14"),)))
+    before = on_disk()
+    assert localmag("ask", "--resume", id, "Well?", "--dry-run").returncode == 0
+    assert on_disk() == before
+    assert list(paths.logs().iterdir()) == []  # every engine's process begins one
+    assert localmag("ask", "--resume", id, "Well?", "--max-tokens", "1").returncode == 0
+    assert len(on_disk().entries) == 4
+    assert len(list(paths.logs().iterdir())) == 1
 
 
 def test_a_reply_whose_program_was_killed(localmag: RunLocalmag) -> None:
@@ -291,6 +304,21 @@ def test_what_mistral_common_refuses_is_refused_in_two_sentences(localmag: RunLo
 )
 def test_conversations_that_are_not_there(localmag: RunLocalmag, words: tuple[str, ...], code: int) -> None:
     refused(localmag("ask", "Hi", "--dry-run", *words), code)
+
+
+def test_a_conversation_that_is_being_answered_elsewhere(localmag: RunLocalmag) -> None:
+    id = write(("Hi", None))
+    with Sessions() as sessions:
+        draft = sessions.begin_reply(id, SETUP)
+        assert "another localmag" in refused(localmag("ask", "Well?", "--continue"), 2)
+        draft.finish(Message("assistant", (Text("Hello"),)), Outcome(Stop.END))
+    assert localmag("ask", "Well?", "--continue", "--dry-run").returncode == 0
+
+
+def test_a_conversation_whose_model_is_gone(localmag: RunLocalmag, tmp_path: Path) -> None:
+    write(("Hi", (Text("Hello"),)), setup=replace(SETUP, model=str(tmp_path / "gone.gguf")))
+    assert "gone.gguf" in refused(localmag("ask", "Well?", "--continue", "--dry-run"), 3)
+    assert localmag("ask", "demo", "Well?", "--continue", "--dry-run").returncode == 0
 
 
 def test_a_conversation_keeps_its_system_prompt(localmag: RunLocalmag) -> None:
