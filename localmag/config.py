@@ -79,7 +79,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         # utf-8-sig: Windows' Notepad puts a byte order mark in front, which TOML does not know.
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except OSError as exc:
         raise WrongUsage(f"{path} cannot be read ({exc.strerror}).", "Check its permissions.") from exc

@@ -1,6 +1,6 @@
 """Where localmag keeps its things. Functions, so that nothing is read or made at import.
 
-Each makes its folder if need be, and raises WrongUsage where that fails.
+Each makes its folder if need be, and raises WrongUsage where that fails; `config`, only ever read, does not.
 
 `LOCALMAG_HOME`, where set, holds all of it in one folder (tests and portable installs use this);
 otherwise the platform's own folders are used (XDG on Linux).
@@ -9,6 +9,7 @@ otherwise the platform's own folders are used (XDG on Linux).
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from platformdirs import PlatformDirs
@@ -16,6 +17,7 @@ from platformdirs import PlatformDirs
 from localmag.errors import WrongUsage
 
 _DIRS = PlatformDirs("localmag", appauthor=False)
+_TODO = "Set LOCALMAG_HOME to a folder that can be written to."
 
 
 def expanded(path: str) -> Path:
@@ -23,37 +25,47 @@ def expanded(path: str) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises for an unknown user
 
 
-def _folder(kind: str, otherwise: Path) -> Path:
+def _place(kind: str, users: str) -> Path:
     home = os.environ.get("LOCALMAG_HOME")
-    path = expanded(home) / kind if home else otherwise
+    if home:
+        return expanded(home) / kind
+    try:
+        place: Path = getattr(_DIRS, users)
+    except RuntimeError as exc:  # platformdirs' own, for a user whom the system gives no home
+        raise WrongUsage("This user has no home folder.", _TODO) from exc
+    return place
+
+
+def _folder(kind: str, users: str) -> Path:
+    """`kind` in LOCALMAG_HOME, or platformdirs' folder by the name of `users`."""
+    path = _place(kind, users)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's
     except OSError as exc:
-        raise WrongUsage(
-            f"The folder {path} cannot be made ({exc.strerror}).",
-            "Set LOCALMAG_HOME to a folder that can be written to.",
-        ) from exc
+        raise WrongUsage(f"The folder {path} cannot be made ({exc.strerror}).", _TODO) from exc
     return path
 
 
 def data() -> Path:
     """Conversations: what must never be lost."""
-    return _folder("data", _DIRS.user_data_path)
+    return _folder("data", "user_data_path")
 
 
 def cache() -> Path:
     """What can be made again."""
-    return _folder("cache", _DIRS.user_cache_path)
+    return _folder("cache", "user_cache_path")
 
 
 def config() -> Path:
     """What the user wrote: `config.toml`, more models, key maps."""
-    return _folder("config", _DIRS.user_config_path)
+    with suppress(WrongUsage):
+        return _folder("config", "user_config_path")
+    return _place("config", "user_config_path")
 
 
 def logs() -> Path:
     """Logs of the native libraries, one file per engine process, the newest few kept."""
-    return _folder("logs", _DIRS.user_log_path)
+    return _folder("logs", "user_log_path")
 
 
 def database() -> Path:

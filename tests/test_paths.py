@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localmag import paths
+from localmag import config, paths
 from localmag.errors import WrongUsage
 
 
@@ -40,6 +40,27 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(WrongUsage, match="LOCALMAG_HOME") as caught:
         paths.data()
     assert str(tmp_path / "file" / "data") in caught.value.what
+
+
+def test_what_is_only_read_need_not_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOCALMAG_HOME", str(tmp_path / "file"))
+    assert config.load() == config.Config()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows always has a profile")
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pwd
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "LOCALMAG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name)
+    for place in (paths.data, paths.logs):
+        with pytest.raises(WrongUsage, match="LOCALMAG_HOME"):
+            place()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits; its user folders are private")

@@ -24,7 +24,7 @@ import localmag
 from localmag import paths
 from localmag.engines import EngineSpec
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
-from localmag.errors import EngineDied, RunFailed
+from localmag.errors import EngineDied, RunFailed, WrongUsage
 from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
 
 _POLL_S = 0.03  # how often `cancel` is looked at while nothing arrives
@@ -45,7 +45,8 @@ class HostedEngine:
     """Runs `spec` in a child process, started by `start` or by the first reply, and again after it died.
 
     `reply` may be called from any thread, `start` and `close` from any other. A new reply ends the one
-    before. The child's output and llama.cpp's log go to `spec.log`, or else to a new file in `paths.logs()`.
+    before. The child's output and llama.cpp's log go to `spec.log`, or else to a new file in `paths.logs()`,
+    or nowhere if none can be written there.
     """
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -83,7 +84,7 @@ class HostedEngine:
 
     @property
     def log(self) -> Path | None:
-        """Where the child writes its log, once started."""
+        """Where the child writes its log, once started; None for nowhere."""
         return self._child.log if self._child else self._spec.log
 
     def close(self) -> None:
@@ -197,14 +198,15 @@ class _Child:
 
     def death(self) -> EngineDied:
         how = _how(self.process.poll())
+        log = f"; its log may say more: {self.log}" if self.log else ""
         if self.fraction < 1:
             return EngineDied(
                 f"The engine's process ended while loading {self.weights} ({how}).",
-                f"The file may be damaged or memory too small; its log may say more: {self.log}.",
+                f"The file may be damaged or memory too small{log}.",
             )
         return EngineDied(
             f"The engine's process ended unexpectedly ({how}).",
-            f"Send the message again and it starts anew; its log is {self.log}.",
+            f"Send the message again and it starts anew{log}.",
         )
 
     def close(self) -> None:
@@ -248,7 +250,7 @@ class _Child:
                 frames.put(None)
 
 
-def _spawn(log: Path) -> subprocess.Popen[bytes]:
+def _spawn(log: Path | None) -> subprocess.Popen[bytes]:
     home = str(Path(localmag.__file__).parent.parent)
     # Its own session or console: Ctrl+C in the terminal is meant for the program alone. No
     # PR_SET_PDEATHSIG: Linux sends that when the starting *thread* ends; the pipe's end is enough.
@@ -256,7 +258,7 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         apart = {"creationflags": subprocess.CREATE_NO_WINDOW}
     try:
-        with log.open("ab") as output:
+        with Path(log or os.devnull).open("ab") as output:
             return subprocess.Popen(
                 [sys.executable, "-P", "-X", "utf8", "-c", _CODE, home],
                 stdin=subprocess.PIPE,
@@ -266,18 +268,21 @@ def _spawn(log: Path) -> subprocess.Popen[bytes]:
             )
     except OSError as exc:
         raise RunFailed(
-            f"The engine's process cannot be started ({exc}).", "Free some memory or disk and try again."
+            f"The engine's process cannot be started ({exc}).", "Free some memory and try again."
         ) from exc
 
 
-def _new_log() -> Path:
-    """A new log file's path; of the old ones the newest few are kept."""
-    folder = paths.logs()
-    for old in sorted(folder.glob("engine-*.log"))[: 1 - _LOGS_KEPT]:
-        with suppress(OSError):  # Windows holds on to the log of a running engine
-            old.unlink()
+def _new_log() -> Path | None:
+    """A new log file; of the old ones the newest few are kept. None where none can be written."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    return folder / f"engine-{stamp}-{os.getpid()}-{next(_LOG_NUMBERS)}.log"
+    with suppress(WrongUsage, OSError):  # a disk may be full or read-only: no reason not to answer
+        log = paths.logs() / f"engine-{stamp}-{os.getpid()}-{next(_LOG_NUMBERS)}.log"
+        log.touch()
+        for old in sorted(log.parent.glob("engine-*.log"))[:-_LOGS_KEPT]:
+            with suppress(OSError):  # Windows holds on to the log of a running engine
+                old.unlink()
+        return log
+    return None
 
 
 _LOG_NUMBERS = count(1)

@@ -81,7 +81,7 @@ def _known(error: Exception, spec: EngineSpec) -> LocalmagError:
     traceback.print_exception(error)
     return RunFailed(
         f"The engine failed in an unexpected way ({type(error).__name__}).",
-        f"Its log has the details: {spec.log}.",
+        f"Its log has the details: {spec.log}." if spec.log else "Try again.",
     )
 
 

@@ -171,6 +171,16 @@ def test_the_log_is_new_for_each_engine_and_few_are_kept(hosted: Hosted, scripte
     assert len(kept) == 10
 
 
+def test_where_no_log_can_be_written_it_answers_without(
+    hosted: Hosted, scripted: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOCALMAG_HOME", str(tmp_path / "file"))
+    engine = hosted(scripted(HELLO))
+    assert fold(reply(engine)[0]) == (Text("hello"),)
+    assert engine.log is None
+
+
 def test_the_childs_process_holds_the_engine_and_nothing_else() -> None:
     code = """
 import sys, localmag.engines.worker
