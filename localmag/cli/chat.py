@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,7 @@ from localmag.errors import ContextTooSmall, RunFailed
 from localmag.types import Loading, Stop
 
 if TYPE_CHECKING:
+    from localmag import tui
     from localmag.chat import Conversation
     from localmag.engines.host import HostedEngine
     from localmag.sessions import Session
@@ -64,8 +66,8 @@ def chat(
     past = past_of(continue_, resume, system)
     # All three: Textual draws on stderr, and answers that are piped on must not be drawn.
     screen = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
-    run = options.resolve(
-        model or model_of(past),
+    resolve = partial(
+        options.resolve,
         backend=backend,
         quant=quant,
         ctx=ctx,
@@ -77,37 +79,56 @@ def chat(
         system=system,
         keep=past.keep_reasoning if past and keep is None else keep,
     )
+    run = resolve(model or model_of(past))
     if screen:
-        _screen(run, past)
+        _screen(run, past, resolve)
     else:
         _lines(run, past)
 
 
-def _screen(run: options.Run, past: Session | None) -> None:
-    """The database is opened and the engine started after the first paint, in the screen's own thread."""
+def _screen(run: options.Run, past: Session | None, resolve: Callable[..., options.Run]) -> None:
+    """The database is opened and the engine started after the first paint, in the screen's own thread.
+
+    `resolve` makes the run of another model, which the user fetched or chose on the screen.
+    """
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
 
     with ExitStack() as open_things:
 
-        def open_conversation(report: tui.Report) -> Conversation:
-            from localmag.sessions import Sessions
+        def opening(run: options.Run, past: Session | None = None) -> tui.Opening:
+            def open_conversation(report: tui.Report) -> Conversation:
+                from localmag.sessions import Sessions
 
-            sessions = open_things.enter_context(Sessions())
-            running = open_things.enter_context(engine(run))
-            threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
-            return conversation(run, past, sessions, running)
+                open_things.close()  # an earlier conversation's engine: two models may be more than fits
+                sessions = open_things.enter_context(Sessions())
+                running = open_things.enter_context(engine(run))
+                threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
+                return conversation(run, past, sessions, running)
 
-        found = run.installed
-        label = tui.Label(found.title, found.build, run.spec.backend, run.spec.context)
+            found = run.installed
+            return tui.Opening(
+                open_conversation,
+                tui.Label(found.title, found.build, run.spec.backend, run.spec.context),
+                _DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
+            )
+
         code = tui.run(
-            open_conversation,
-            label=label,
-            offer=_offer() if run.stands_in else None,
-            greeting=_DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
+            opening(run, past),
+            models=tui.Models(_look, lambda offer: opening(resolve(offer.name, quant=None))),
+            first_run=run.stands_in,
             theme=run.theme,
             show_thinking=run.show_thinking,
         )
     raise typer.Exit(code)
+
+
+def _look() -> tui.Sight:
+    """Takes half a second: llama.cpp is asked what it can compute on."""
+    from localmag.engines import devices
+    from localmag.store import cache
+    from localmag.tui import looking
+
+    return looking.sight(devices.machine(cache.root()))
 
 
 def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> None:
@@ -116,13 +137,6 @@ def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> 
         report(Loading(fraction))
         time.sleep(_LOOK_S)
     report(Loading(1.0))
-
-
-def _offer() -> str:
-    return (
-        "No Magistral is on this machine yet. The bundled demo is a tiny reasoning model, trained for this "
-        f"program: it does simple arithmetic. {options.how_to_get_magistral()}"
-    )
 
 
 def _lines(run: options.Run, past: Session | None) -> None:

@@ -5,40 +5,59 @@ from __future__ import annotations
 import sys
 
 from localmag.tui.app import SAVING_S, ChatApp
-from localmag.tui.screens.chat import Label
+from localmag.tui.offers import Models, Offer, Sight
+from localmag.tui.opening import Label, Opening
 from localmag.tui.worker import Conversation, Opener, Report
 
-__all__ = ["Conversation", "Label", "Opener", "Report", "run"]
+__all__ = [
+    "Conversation",
+    "Label",
+    "Models",
+    "Offer",
+    "Opener",
+    "Opening",
+    "Report",
+    "Sight",
+    "run",
+]
 
-
+PULL_S = 3.0
+"""Seconds to wait at the end for a pull to notice that it is over."""
 GREETING = "Ask something. What you write and what it answers stay on this machine."
 
 
 def run(
-    open_conversation: Opener,
+    opening: Opening,
     *,
-    label: Label,
-    offer: str | None = None,
-    greeting: str = GREETING,
+    models: Models | None = None,
+    first_run: bool = False,
     theme: str | None = None,
     show_thinking: bool = True,
 ) -> int:
     """Show the chat until the user leaves; returns the exit code.
 
-    `open_conversation(report)` is called in a thread, after the first paint: it opens the database, starts
+    `opening.open(report)` is called in a thread, after the first paint: it opens the database, starts
     the engine and returns the conversation; it may `report` Loading events, also later and from any
     thread. If it raises, the error is shown, and it is called again with the next message. The conversation
-    is used in that same thread only. With `offer`, a text that says how to get weights, the user is first
-    asked whether to go on with the demo. `greeting` stands where nothing has been said yet. `theme` is the
-    name of one of Textual's or ours; `show_thinking` False keeps the reasoning pane shut until it is opened.
+    is used in that same thread only. With `models` others can be fetched and opened from within the chat; on
+    a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking` False
+    keeps the reasoning pane shut until it is opened.
 
     Raises WrongUsage for a theme that does not exist.
     """
     app = ChatApp(
-        open_conversation, label, offer=offer, greeting=greeting, theme=theme, show_thinking=show_thinking
+        opening.open,
+        opening.label,
+        models=models,
+        first_run=first_run,
+        greeting=opening.greeting or GREETING,
+        theme=theme,
+        show_thinking=show_thinking,
     )
     code = app.run()
     saved = app.chat.turns.close(SAVING_S)
+    if app.getting and (news := app.getting.close(PULL_S)):
+        sys.stderr.write(f"{news}\n")
     if not saved:
         sys.stderr.write("The engine did not stop in time; the reply is kept up to its last second.\n")
     if app.chat.turns.closing_error:

@@ -1,11 +1,13 @@
-"""The Textual application: one chat screen, its help, and a welcome where there are no weights yet."""
+"""The Textual application: the chat screen, its help, and what gets a model where there is none yet."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -13,9 +15,14 @@ from textual.screen import Screen
 
 from localmag.errors import WrongUsage
 from localmag.tui.bursts import gathering
-from localmag.tui.screens.chat import ChatScreen, Label
+from localmag.tui.offers import GET, Models
+from localmag.tui.opening import Label, Opening
+from localmag.tui.screens.chat import ChatScreen
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
+
+if TYPE_CHECKING:
+    from localmag.tui.getting import Getting
 
 SAVING_S = 5.0
 """Seconds to wait at the end for a partial reply to be saved."""
@@ -34,16 +41,18 @@ class ChatApp(App[int]):
         open_conversation: Opener,
         label: Label,
         *,
-        offer: str | None = None,
+        models: Models | None = None,
+        first_run: bool = False,
         greeting: str = "",
         theme: str | None = None,
         show_thinking: bool = True,
     ) -> None:
         super().__init__()
-        self.chat = ChatScreen(open_conversation, label, greeting)
-        if not show_thinking:
-            self.chat.reasoning_open = False
-        self._offer = offer
+        self._show_thinking = show_thinking
+        self.chat = self._screen_of(Opening(open_conversation, label, greeting))
+        self._models = models
+        self._first_run = first_run and models is not None
+        self.getting: Getting | None = None
         for ours in (DARK, LIGHT):
             self.register_theme(ours)
         if theme is not None and theme not in self.available_themes:
@@ -59,19 +68,51 @@ class ChatApp(App[int]):
     def get_default_screen(self) -> Screen[None]:
         return self.chat
 
+    def _screen_of(self, opening: Opening) -> ChatScreen:
+        screen = ChatScreen(opening.open, opening.label, opening.greeting)
+        if not self._show_thinking:
+            screen.reasoning_open = False
+        return screen
+
     def on_mount(self) -> None:
-        if self._offer is None:
-            self.chat.start()
+        if self._first_run:
+            self.get_model(first=True)
         else:
-            from localmag.tui.screens.welcome import WelcomeScreen  # rarely shown, so rarely imported
-
-            self.push_screen(WelcomeScreen(self._offer), self._answered)
-
-    def _answered(self, demo: bool | None) -> None:
-        if demo:
             self.chat.start()
-        else:
+
+    @work(exclusive=True, group="models")
+    async def get_model(self, *, first: bool = False) -> None:
+        """Let the user choose a model and fetch it, and go on to a conversation with it."""
+        from localmag.tui.getting import Getting  # rarely needed, so rarely imported
+
+        assert self._models
+        self.getting = self.getting or Getting(self, self._models, self._tell_pull)
+        opening = await self.getting.choose(first=first)
+        if opening:
+            await self._converse(opening)
+        elif first:
             self.exit(0)
+
+    async def _converse(self, opening: Opening) -> None:
+        """Leave the conversation that is open, if one is, for this one; unsent text comes along."""
+        before = self.chat
+        await asyncio.to_thread(before.turns.close, SAVING_S)
+        if before.turns.closing_error:
+            self.notify(str(before.turns.closing_error), severity="error", timeout=30)
+        unsent = before.unsent
+        self.chat = self._screen_of(opening)
+        if before is self.screen_stack[0]:  # which Textual cannot switch
+            await self.push_screen(self.chat)
+        else:
+            await self.switch_screen(self.chat)
+        if unsent:
+            self.chat.composer.put_back(unsent)
+        self.chat.start()
+
+    def _tell_pull(self, news: str) -> None:
+        if news != self.chat.aside:
+            self.chat.aside = news
+            self.chat.draw()
 
     def action_help(self) -> None:
         from localmag.tui.screens.help import HelpScreen  # rarely shown, so rarely imported
@@ -82,6 +123,8 @@ class ChatApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from super().get_system_commands(screen)
         if screen is self.chat:
+            if self._models:
+                yield SystemCommand(GET, "Fetch another, or open one that is here", self.get_model)
             yield SystemCommand("Reasoning", "Show or hide it", self.chat.action_toggle_reasoning)
             yield SystemCommand("Copy the answer", "To the clipboard", self.chat.action_copy_answer)
             yield SystemCommand("Copy the reasoning", "To the clipboard", self.chat.action_copy_reasoning)

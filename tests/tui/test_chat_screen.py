@@ -641,33 +641,6 @@ def test_one_ctrl_c_stops_and_only_a_second_one_leaves() -> None:
     run(test())
 
 
-@pytest.mark.parametrize(("key", "goes_on"), [("enter", True), ("escape", False)])
-def test_without_weights_it_offers_the_demo_first(key: str, goes_on: bool) -> None:
-    async def test() -> None:
-        opened: list[int] = []
-
-        def open_conversation(report: Report) -> ScriptedConversation:
-            opened.append(1)
-            return ScriptedConversation(reply("", "Hello."))
-
-        app = ChatApp(open_conversation, LABEL, offer="To get Magistral: localmag pull magistral")
-        async with app.run_test(size=(100, 30)) as pilot:
-            it = Driver(app, pilot)
-            await it.until_shown("To get Magistral: localmag pull magistral", "Try the demo")
-            assert not opened
-            await pilot.press(key)
-            if goes_on:
-                await it.until_shown("● ready")
-                await it.say("Hi")
-                await it.until_shown("Hello.")
-            else:
-                await until(pilot.pause, lambda: app._exit)
-                assert not opened
-            app.chat.turns.close(20)
-
-    run(test())
-
-
 # ── Loading before the first message ──────────────────────────────────────────────────────────────
 
 

@@ -91,12 +91,6 @@ def test_the_help_is_as_it_was() -> None:
     compare("help", asyncio.run(drawn(app(), (100, 28), "closes this.", ask=False, key="f1")))
 
 
-def test_the_offer_is_as_it_was() -> None:
-    offer = "There is no Magistral on this machine yet.\n\nTo get it: localmag pull magistral"
-    made = ChatApp(ScriptedConversation().opener(), LABEL, offer=offer)
-    compare("welcome", asyncio.run(drawn(made, (100, 24), "Try the demo", ask=False)))
-
-
 async def drawn(made: ChatApp, size: tuple[int, int], last: str, *, ask: bool, key: str = "") -> str:
     made.chat.clock = lambda: 1000.0
     async with made.run_test(size=size) as pilot:

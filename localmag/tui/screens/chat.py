@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -17,6 +16,7 @@ from textual.widgets import Static
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
+from localmag.tui.opening import Label
 from localmag.tui.reply import Reply, State, percent, rate, seconds
 from localmag.tui.widgets.composer import Composer
 from localmag.tui.widgets.reasoning import ReasoningPane
@@ -33,16 +33,6 @@ QUIT_S = 3.0
 """Seconds in which a second Ctrl+C quits."""
 WIDE = 100
 """Columns from which the reasoning stands beside the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Label:
-    """What the status line says of the engine. `context` is in tokens, 0 if not known."""
-
-    model: str
-    build: str = ""
-    backend: str = ""
-    context: int = 0
 
 
 class ChatScreen(Screen[None]):
@@ -78,6 +68,8 @@ class ChatScreen(Screen[None]):
         self.queued: list[str] = []
         self.opened = False
         self.opening_error: LocalmagError | None = None
+        self.aside = ""
+        """What goes on behind the chat, in a word or two: a pull."""
         self.reasoning_open: bool | None = None
         """What the user chose with Ctrl+T; None leaves it to the width and the state."""
         self._loaded: float | None = None
@@ -248,7 +240,7 @@ class ChatScreen(Screen[None]):
             context=self._context_used(last),
             first=f"first token {seconds(first)}" if first is not None else "",
             speed=f"{rate(speed)} tok/s" if speed else "",
-            hint="Esc stop" if reply is not None else "F1 keys",
+            hint="   ".join(filter(None, (self.aside, "Esc stop" if reply is not None else "F1 keys"))),
         )
 
     def _loading(self) -> str:
