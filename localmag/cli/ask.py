@@ -24,6 +24,7 @@ from localmag.cli.turns import (
     say_what_runs,
 )
 from localmag.errors import WrongUsage
+from localmag.store.inventory import take
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -128,8 +129,13 @@ def _model_and_prompt(first: str | None, second: str | None) -> tuple[str | None
     if second is not None or first is None:
         return first, second
     piped = not sys.stdin.isatty()
-    names_model = catalogue.is_name(first) or (first.endswith(".gguf") and "\n" not in first)
-    return (first, None) if names_model and piped else (None, first)
+    return (first, None) if piped and _names_model(first) else (None, first)
+
+
+def _names_model(word: str) -> bool:
+    if catalogue.is_name(word) or (word.endswith(".gguf") and "\n" not in word):
+        return True
+    return word.split() == [word] and bool(take().meant(word))
 
 
 def _whole_prompt(prompt: str | None, files: list[Path]) -> str:

@@ -19,7 +19,8 @@ from localmag.errors import NotFound
 from localmag.shape import Shape
 from localmag.store import imports
 from localmag.store.adopt import adopt
-from localmag.store.inventory import Here, here, take
+from localmag.store.inventory import Here, Inventory, take
+from localmag.store.local import unknown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -59,19 +60,53 @@ def show(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show what the catalogue knows of a model, and which of its builds are here."""
+    """Show what is known of a model, and which of its builds are here, wherever."""
+    there = take()
+    if not catalogue.is_name(model):
+        _show_copies(there.meant(model), model, there, as_json)
+        return
     found, quant = catalogue.find(model)
     builds = (found.build(quant),) if quant else found.builds
-    there = {h.build: h for h in here((found,))}
+    copies = there.of(found, quant)
+    best = {h.build: h for h in reversed(copies)}
     if as_json:
         told = asdict(found)
-        told["builds"] = [asdict(b) | {"here": _entry(there[b]) if b in there else None} for b in builds]
+        told["builds"] = [asdict(b) | {"here": _entry(best[b]) if b in best else None} for b in builds]
+        told["copies"] = [_entry(h) for h in copies]
         say(json.dumps(told, ensure_ascii=False))
         return
     for line in _card(found):
         say(line)
     for build in builds:
-        say(f"  {build.quant:<8} {_expected(build):>9}  {_place(build, there.get(build))}")
+        say(f"  {build.quant:<8} {_expected(build):>9}  {_place(build, best.get(build))}")
+    for one in copies:
+        if one is not best.get(one.build) or one.build is None:
+            say(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})")
+
+
+def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool) -> None:
+    """Of weights that the catalogue does not know, what they say of themselves."""
+    if not copies:
+        raise unknown(name, there)
+    if as_json:
+        say(json.dumps({"copies": [_entry(h) for h in copies]}, ensure_ascii=False))
+        return
+    for one in copies:
+        look = one.look
+        facts = {
+            "path": _short(one.path),
+            "from": _owner(one),
+            "size": _bytes(one),
+            "state": _state(one),
+            "calls itself": _one_line(look.title) if look else "",
+            "quant": one.quant,
+            "context": f"{look.context:,} tokens" if look and look.context > 0 else "",
+            "shape": _stated(look.shape) if look else "",
+        }
+        say(_one_line(one.name))
+        for key, fact in facts.items():
+            if fact:
+                say(f"  {key:<12}  {fact}")
 
 
 def import_(
@@ -106,18 +141,19 @@ def rm(
     What another program brought stays. So do the files of what was imported: only the import is forgotten.
     """
     there = take()
-    links = [h for h in there.meant(model) if h.place == "import"]
-    if links:
+    copies = there.meant(model)
+    links = [h for h in copies if h.place == "import"]
+    if links and not any(h.fetched for h in copies):
         _forget(links, yes)
         return
     if not catalogue.is_name(model):
-        _refuse_to_remove(there.meant(model), model)
+        raise _not_ours(copies, model, there)
     found, quant = catalogue.find(model)
     from localmag.store import remove  # 0.3 s: the hub's client knows how to take files out of its cache
 
-    others = [h for h in there.of(found, quant) if h.place in ("LM Studio", "Ollama")]
-    for one in others:
-        warn(f"{one.name} stays: it is {one.place}'s.")
+    for one in copies:
+        if one.place in ("LM Studio", "Ollama", "import"):
+            warn(f"{one.name} stays: it is {_whose(one)}.")
     removal = remove.plan(found, (found.build(quant),) if quant else found.builds)
     for name in removal.names:
         _note(f"  {name}")
@@ -140,21 +176,23 @@ def _forget(links: list[Here], yes: bool) -> None:
     warn("Forgotten. No file was removed.")
 
 
-def _refuse_to_remove(copies: list[Here], name: str) -> None:
-    if copies:
-        one = copies[0]
-        raise NotFound(
-            f"{one.name} is {_whose(one)}, so localmag leaves it alone.",
-            f"Remove it there: {_short(one.path)}.",
-        )
+def _not_ours(copies: list[Here], name: str, there: Inventory) -> NotFound:
+    if not copies:
+        return unknown(name, there)
+    one = copies[0]
+    return NotFound(
+        f"{one.name} is {_whose(one)}, so localmag leaves it alone.", f"Remove it there: {_short(one.path)}."
+    )
 
 
 def _whose(one: Here) -> str:
-    return (
-        "another program's, in the Hugging Face cache"
-        if one.place == "Hugging Face cache"
-        else f"{one.place}'s"
-    )
+    match one.place:
+        case "Hugging Face cache":
+            return "another program's, in the Hugging Face cache"
+        case "import":
+            return "an import"
+        case place:
+            return f"{place}'s"
 
 
 def _short(path: Path) -> str:
@@ -248,11 +286,15 @@ def _shape(shape: Shape) -> str:
     )
 
 
+def _stated(shape: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in shape.items())
+
+
 def _expected(build: Build) -> str:
     return f"{build.gigabytes:.1f} GB" if build.gigabytes else ""
 
 
 def _place(build: Build, one: Here | None) -> str:
     if one:
-        return f"{_state(one)} ({one.path})"
+        return f"{_state(one)} ({_short(one.path)})"
     return f"from {build.repo}" + ("" if build.confirmed else ", its name unconfirmed")

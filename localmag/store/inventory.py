@@ -80,11 +80,15 @@ class Inventory:
         return exact or [h for h in self.all if wanted in (n.lower() for n in h.names)]
 
     def meant(self, name: str) -> list[Here]:
-        """Those that a name means, be it a model's, a build's or their own."""
-        if not catalogue.is_name(name):
-            return self.named(name)
-        model, quant = catalogue.find(name)
-        return self.of(model, quant)
+        """Those that a name means, be it a model's, a build's (in any quant, `magistral:UD-Q4_K_XL`), or
+        their own.
+        """
+        if catalogue.is_name(name):
+            return self.of(*catalogue.find(name))
+        if copies := self.named(name):
+            return copies
+        stem, _, quant = name.rpartition(":")
+        return self.of(catalogue.find(stem)[0], quant) if stem and catalogue.is_name(stem) else []
 
     def of(self, model: Model, quant: str | None = None) -> list[Here]:
         """Those of a model (of one quant), usable ones first, then in the catalogue's order."""

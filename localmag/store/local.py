@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from localmag import catalogue, gguf, paths
@@ -11,7 +12,7 @@ from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, NotFound, RunFailed
 from localmag.store import cache, inventory, places, rebuild, records
 from localmag.store.inventory import TOKENIZER as TOKENIZER
-from localmag.store.inventory import Here
+from localmag.store.inventory import Here, Inventory
 from localmag.store.look import Look, fresh
 from localmag.store.places import Found
 from localmag.store.recognise import model_of, refuted
@@ -64,14 +65,12 @@ def locate(name: str, quant: str | None = None) -> Installed:
     path = paths.expanded(name)
     if _exists(path):
         return _at(path)
-    if copies := inventory.take().named(name):
+    there = inventory.take()
+    if copies := there.meant(name):
         return _ready(copies[0])
-    if found := _other_quant(name):
-        return _ready(found)
-    if _looks_like_path(name):
+    if _looks_like_path(name) and "@" not in name:
         raise NotFound(f"There is no file {path}.", "Check the path.")
-    catalogue.find(name)
-    raise AssertionError("find raises for every name that is_name refuses")
+    raise unknown(name, there)
 
 
 def newest() -> str | None:
@@ -109,13 +108,16 @@ def _of_catalogue(model: Model, quant: str | None) -> Installed:
     return _ready(copies[0])
 
 
-def _other_quant(name: str) -> Here | None:
-    """`magistral:UD-Q4_K_XL`: a quant that the catalogue lacks, of a model that it knows."""
-    stem, _, quant = name.rpartition(":")
-    if not stem or not catalogue.is_name(stem):
-        return None
-    copies = inventory.take().of(catalogue.find(stem)[0], quant)
-    return copies[0] if copies else None
+def unknown(name: str, there: Inventory) -> NotFound:
+    """The catalogue's own words, or the nearest name of something that is here."""
+    known = {n.lower(): h.name for h in there.all if h.ours for n in (h.name, *h.names)}
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    try:
+        catalogue.find(name)
+    except NotFound as exc:
+        if not near or "Did you mean" in exc.todo:
+            return exc
+    return NotFound(f"There is no model named {name!r}.", f"Did you mean {known[near[0]]!r}?")
 
 
 def _ready(one: Here) -> Installed:

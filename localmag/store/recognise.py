@@ -8,10 +8,11 @@ name, or in what the header calls it. A name is a claim; a header of another sha
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
-from localmag.store import cache
+from localmag.store.cache import belongs
 from localmag.store.look import ARCHITECTURES, DIMENSIONS, Look, quant_named
 from localmag.store.places import Found
 
@@ -20,23 +21,22 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 def model_of(found: Found, look: Look) -> Model | None:
     """The model that one of its names means, its own before those around it; None if none does."""
-    for model in catalogue.models():
-        if any(
-            build.repo == found.repo and cache.belongs(build.file, found.inside) for build in model.builds
-        ):
+    models = catalogue.models()
+    for model in models:
+        if any(build.repo == found.repo and belongs(build.file, found.inside) for build in model.builds):
             return model
     for name in (found.label, *found.hints, look.title):
         words = set(_WORD.findall(name.lower()))
-        claims = [m for m in catalogue.models() if m.repo and _words(m) <= words]
+        claims = [m for m in models if m.repo and _words(m.repo) <= words]
         if claims:
-            return max(claims, key=lambda m: len(_words(m)))
+            return max(claims, key=lambda m: len(_words(m.repo)))
     return None
 
 
 def build_of(model: Model, found: Found, look: Look) -> Build | None:
     """The catalogue's build that it is, or is the like of; None for a quant that the catalogue lacks."""
     for build in model.builds:
-        if build.repo == found.repo and cache.belongs(build.file, found.inside):
+        if build.repo == found.repo and belongs(build.file, found.inside):
             return build
     quant = quant_of(found, look).lower()
     return next((b for b in model.builds if (b.backend, b.quant.lower()) == (found.backend, quant)), None)
@@ -77,5 +77,6 @@ _SPELLED = {
 }
 
 
-def _words(model: Model) -> set[str]:
-    return set(_WORD.findall(model.repo.rpartition("/")[2].lower()))
+@cache
+def _words(repo: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(repo.rpartition("/")[2].lower()))
