@@ -3,6 +3,7 @@
     report    Check and Report: what was found
     checks    looking at one thing after another
     engine    whether the demo's engine starts and draws a token
+    opening   what chat would open, how it would run, and on which backend
     terminal  what the terminal can show
 
 Prints nothing, opens no socket, and changes nothing but what any start does: localmag's own folders are made,
@@ -19,6 +20,7 @@ from typing import TypeVar
 
 from localmag.doctor import checks
 from localmag.doctor.engine import Demo
+from localmag.doctor.opening import opening
 from localmag.doctor.report import Check, Report
 from localmag.doctor.terminal import Terminal
 from localmag.engines import devices
@@ -66,7 +68,7 @@ def examine() -> Report:
         found += checks.screen()
         if demo:
             noted("engine", lambda: checks.engine(demo.draw()))
-        choice = tried("chat", checks.chat) if sound else None
+        choice = tried("chat", lambda: opening(machine, weights)) if sound else None
     if choice:
         found += choice[1]
     return Report(

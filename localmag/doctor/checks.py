@@ -14,10 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 import localmag
-from localmag import catalogue, config, paths, store
+from localmag import catalogue, config, paths
 from localmag.doctor.report import Check, State
 from localmag.doctor.terminal import Terminal
-from localmag.engines import select
 from localmag.errors import BadFile, LocalmagError
 from localmag.hardware import Device, Machine, probes
 from localmag.sessions import Sessions
@@ -152,7 +151,7 @@ def _weights(one: Here) -> Check:
                 "weights", f"{one.name}: {one.why}", "note", f"Run `localmag rm {one.name}` to forget it."
             )
         case "refused":
-            return Check("weights", f"{one.name}: {one.why}", "note")
+            return Check("weights", f"{one.name}: {one.why}", "note", one.look.todo if one.look else "")
     return Check("weights", said)
 
 
@@ -251,28 +250,7 @@ def engine(seconds: float) -> Iterator[Check]:
     yield Check("engine", f"the demo's engine starts and draws a token ({seconds:.1f} s)")
 
 
-# ── Chat itself ───────────────────────────────────────────────────────────────────────────────────
-
-
-def chat() -> tuple[select.Choice, list[Check]]:
-    """What `localmag chat` would open, and on which backend. Raises what keeps it from doing so."""
-    chosen = config.load().model or store.newest()
-    found = store.locate(chosen or catalogue.DEMO)
-    name = f"{found.title} {found.build}"
-    choice = select.choose(
-        select.host(),
-        offered=(found.backend,),
-        here=(found.backend,),
-        model=name,
-    )
-    told = [Check("backend", reason) for reason in choice.reasons]
-    told.append(Check("chat", f"opens {name} with {choice.backend}: {choice.why}"))
-    told += [Check("chat", note, "note") for note in (*found.notes, found.no_prompt) if note]
-    if not chosen:
-        real, _ = catalogue.find(catalogue.NEWEST)
-        todo = f"Run `localmag pull {catalogue.NEWEST}` to fetch it."
-        told.append(Check("chat", f"{real.title} is not here yet.", "note", todo))
-    return choice, told
+# ── Failing ───────────────────────────────────────────────────────────────────────────────────────
 
 
 def problem(topic: str, error: LocalmagError | OSError) -> Check:

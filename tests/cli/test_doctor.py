@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from localmag import config, paths
 from tests.conftest import RunLocalmag
 
@@ -87,3 +89,16 @@ def test_a_home_that_cannot_be_made(localmag: RunLocalmag, tmp_path: Path) -> No
     assert "LOCALMAG_HOME" in done.stdout
     assert "does not work yet" in done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_nothing_is_broken_that_will_be_copied(home: Path) -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["doctor"], columns=50, rows=60, NO_COLOR="") as it:
+        assert it.end() == 0
+    drawn = it.raw.decode()
+    assert "50 × 60, 16 million colours" in drawn
+    assert "The terminal is small (50 × 60)." in drawn
+    assert f"weights are kept in {home / 'hf' / 'hub'}" in drawn
+    assert "\x1b[32m✓" in drawn

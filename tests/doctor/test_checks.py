@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,8 @@ from localmag.errors import WrongUsage
 from localmag.hardware.probes import Output, Probes
 from localmag.hardware.reading import read
 from localmag.sessions import Sessions
+from localmag.store.inventory import Here, Inventory, State
+from localmag.store.look import Look
 from tests.hardware import machines
 
 
@@ -183,13 +186,29 @@ def test_settings() -> None:
         list(checks.settings())
 
 
-# ── Chat ──────────────────────────────────────────────────────────────────────────────────────────
+def here(name: str, state: State, **more: Any) -> Here:
+    path = Path("weights.gguf")
+    told = Here(name, None, None, "Q4_K_M", "llama.cpp", "LM Studio", state, 3 * 10**9, 14 * 10**9, path)
+    return replace(told, **{"look": Look(size=1, tekken=True), **more})
 
 
-def test_without_weights_chat_opens_the_demo_and_pull_is_named() -> None:
-    choice, found = checks.chat()
-    assert choice.backend == "llama.cpp"
-    said = lines(found)
-    assert "opens localmag demo" in said
-    assert "localmag pull magistral" in said
-    assert "MLX" in said
+def test_weights_are_told_with_what_goes_on_from_here() -> None:
+    found = Inventory(
+        (
+            here("magistral:Q4_K_M", "partial"),
+            here("old", "missing", why="Nothing is at /gone any more."),
+            here("odd", "refused", why="It is cut short."),
+            here("good", "verified"),
+            here("a llama", "refused", why="Its vocabulary is not Tekken.", look=None),
+        ),
+        ("The folder /closed cannot be read.",),
+    )
+    told = list(checks.weights(found))
+    assert [check.state for check in told] == ["note", "note", "note", "ok", "note"]
+    said = lines(told)
+    assert "3.0 of 14.0 GB" in said
+    assert "localmag pull magistral:Q4_K_M" in said
+    assert "localmag rm old" in said
+    assert "cut short" in said
+    assert "/closed" in said
+    assert "llama" not in said

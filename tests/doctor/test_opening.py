@@ -1,0 +1,69 @@
+"""What chat would open on machines of several kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from localmag import config
+from localmag.doctor.opening import opening, too_large
+from localmag.doctor.report import Check
+from localmag.errors import NotFound
+from localmag.hardware.reading import read
+from localmag.store import Installed
+from localmag.store.inventory import take
+from tests.hardware import machines
+
+MAGISTRAL = Installed(
+    model="magistral-small-1.2",
+    title="Magistral Small 1.2",
+    build="Q4_K_M",
+    backend="llama.cpp",
+    weights=Path("Magistral-Small-2509-Q4_K_M.gguf"),
+    tokenizer=Path("tekken.json"),
+    system_prompt=None,
+    context=40960,
+    trained=131072,
+    max_tokens=40960,
+    temperature=0.7,
+    top_p=0.95,
+)
+
+
+def lines(found: list[Check]) -> str:
+    return "\n".join(f"{check.state}: {check.said} {check.todo}" for check in found)
+
+
+def test_without_weights_chat_opens_the_demo_and_pull_is_named() -> None:
+    choice, found = opening(read(machines.LAPTOP), take())
+    assert choice.backend == "llama.cpp"
+    said = lines(found)
+    assert "opens localmag demo" in said
+    assert "localmag pull magistral" in said
+    assert "MLX" in said
+    assert "does not fit" in said
+
+
+def test_a_better_machine_fits_magistral() -> None:
+    _, found = opening(read(machines.RTX_4090), take())
+    (told,) = [check for check in found if check.topic == "fit"]
+    assert "magistral:" in told.said
+    assert "on the GPU" in told.said
+
+
+def test_of_mlx_nothing_is_promised_while_there_is_no_engine_for_it() -> None:
+    choice, found = opening(read(machines.M4_MAX), take())
+    assert choice.backend == "llama.cpp"
+    assert "bit:" not in lines(found)
+
+
+def test_a_model_that_is_not_here_is_a_problem_with_the_command() -> None:
+    config.file().write_text('model = "magistral"')
+    with pytest.raises(NotFound, match="localmag pull magistral"):
+        opening(read(machines.RTX_4090), take())
+
+
+def test_what_chat_would_open_must_fit() -> None:
+    assert not too_large(MAGISTRAL, config.Config(), read(machines.RTX_4090))
+    assert too_large(MAGISTRAL, config.Config(), read(machines.LAPTOP))
