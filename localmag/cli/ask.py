@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,10 +33,16 @@ if TYPE_CHECKING:
     from localmag.chat import Conversation
     from localmag.sessions import Session
 
+_SILENT_S = 3.0  # after which a pipe that has not ended is remarked on
+
 
 def ask(
-    first: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False)] = None,
-    second: Annotated[str | None, typer.Argument(metavar="PROMPT", show_default=False)] = None,
+    first: Annotated[
+        str | None, typer.Argument(metavar="MODEL", show_default=False, help="A name, a file or a folder.")
+    ] = None,
+    second: Annotated[
+        str | None, typer.Argument(metavar="PROMPT", show_default=False, help="The question, in quotes.")
+    ] = None,
     file: Annotated[
         list[Path] | None, typer.Option("--file", "-f", metavar="FILE", help="Add a text file; repeatable.")
     ] = None,
@@ -142,12 +150,24 @@ def _whole_prompt(prompt: str | None, files: list[Path]) -> str:
     """PROMPT, what is piped in, and the files, a blank line between. Raises WrongUsage if all are empty."""
     pieces = [prompt or ""]
     if not sys.stdin.isatty():
-        pieces.append(sys.stdin.read().removeprefix("\ufeff").strip("\n"))
+        pieces.append(_piped().strip("\n"))
     pieces += [_fenced(path) for path in files]
     text = "\n\n".join(piece for piece in pieces if piece.strip())
     if not text:
         raise WrongUsage("There is no prompt.", 'Write one, as in `localmag ask demo "What is 478 + 356?"`.')
     return text
+
+
+def _piped() -> str:
+    """What is piped in. One who has left a pipe open unknowingly is told what is waited for."""
+    told = f"Still reading what is piped in. If nothing is, add <{os.devnull} to the command."
+    notice = threading.Timer(_SILENT_S, warn, [told])
+    notice.daemon = True
+    notice.start()
+    try:
+        return sys.stdin.read().removeprefix("\ufeff")
+    finally:
+        notice.cancel()
 
 
 def _fenced(path: Path) -> str:

@@ -134,6 +134,20 @@ def test_a_full_disk_is_told_in_two_sentences() -> None:
 
 # ── Whoever starts it ─────────────────────────────────────────────────────────────────────────────
 
+
+def test_a_pipe_left_open_is_said_to_be_waited_for() -> None:
+    words = ("ask", "demo", "Hi", "--dry-run", "--system", "")
+    with subprocess.Popen(
+        [*PROGRAM, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stderr
+        assert os.devnull.encode() in process.stderr.readline()
+        process.stdin.close()
+        process.stdin = None
+        assert process.communicate(timeout=60) == (b"<s>[INST]Hi[/INST]\n", b"")
+
+
 AS_ON_WINDOWS = """
 import sys, types
 import typer.core
