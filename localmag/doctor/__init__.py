@@ -38,11 +38,13 @@ def examine() -> Report:
     found: list[Check] = []
 
     def tried(topic: str, look: Callable[[], _T]) -> _T | None:
-        """What `look` gives; where it cannot, None, and a problem is noted."""
+        """What `look` gives; where it cannot, None, and a problem is noted, unless it is known already."""
         try:
             return look()
         except (LocalmagError, OSError) as exc:
-            found.append(checks.problem(topic, exc))
+            problem = checks.problem(topic, exc)
+            if problem.said not in [check.said for check in found]:
+                found.append(problem)
             return None
 
     def noted(topic: str, look: Callable[[], Iterable[Check]]) -> bool:
@@ -50,10 +52,11 @@ def examine() -> Report:
         found.extend(told or ())
         return told is not None
 
+    versions = checks.versions()
+    found += checks.packages(versions)
+    sound = noted("settings", checks.settings)
     with ExitStack() as stack:
         demo = tried("engine", lambda: stack.enter_context(Demo()))  # it loads while the rest is looked at
-        versions = checks.versions()
-        found += checks.packages(versions)
         machine = devices.machine(cache.root())
         found += checks.machine(machine)
         weights = tried("weights", take) or Inventory((), ())
@@ -61,7 +64,6 @@ def examine() -> Report:
         noted("downloads", lambda: checks.downloads(machine, os.environ))
         folders = tried("folders", lambda: dict(checks.folders())) or {}
         found += checks.writable(folders)
-        sound = noted("settings", checks.settings)
         noted("conversations", checks.conversations)
         terminal = Terminal.of((sys.stdin, sys.stdout, sys.stderr), os.environ)
         found += checks.terminal(terminal)

@@ -4,6 +4,7 @@ it could not get past.
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import subprocess
@@ -231,7 +232,8 @@ def _writable(folder: Path) -> bool:
 
 def _existing(folder: Path) -> Path:
     """It, or the innermost of those around it that is there."""
-    return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+    there = os.path.isdir  # pathlib's own raises where it may not look
+    return next((place for place in (folder, *folder.parents) if there(place)), folder)
 
 
 # ── Terminal and engine ───────────────────────────────────────────────────────────────────────────

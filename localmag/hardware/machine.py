@@ -20,8 +20,9 @@ class Note:
 class Device:
     """One accelerator, by the interface that reaches it.
 
-    `total` and `free` are the memory it may allocate from; where `unified`, that memory is the machine's own
-    and counts within `Machine.memory_free` as well. `free` is 0 where nobody can tell.
+    `total` and `free` are the memory it may allocate from, as a process sees them that has opened it: what
+    its driver takes for that process is off already. Where `unified`, that memory is the machine's own and
+    counts within `Machine.memory_free` as well. `free` is 0 where nobody can tell.
     """
 
     name: str
