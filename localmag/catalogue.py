@@ -33,8 +33,8 @@ class Build:
     """One set of weights of a model. `gigabytes` is 10⁹ bytes to download, 0 where it ships with us.
 
     `file` is a name in `repo`, or a pattern (`*Q6_K.gguf`) that one file must match; a file split into
-    `-00001-of-0000N` parts is meant as a whole. `confirmed` means that someone saw that very file there; the
-    hub's own listing decides in any case.
+    `-00001-of-0000N` parts is meant as a whole, and so are the `*.safetensors` of an MLX build. `confirmed`
+    means that someone saw that very file there; the hub's own listing decides in any case.
     """
 
     backend: str
@@ -49,8 +49,11 @@ class Build:
 class Model:
     """One model. `context` and `advised` are tokens; `max_tokens` counts reasoning and answer together.
 
-    `repo` holds tekken.json, and SYSTEM_PROMPT.txt where there is one. `think` is how reasoning is marked: by
-    control tokens, which localmag tells apart, or by plain text, which it shows as the answer's own.
+    `repo` holds tekken.json, and SYSTEM_PROMPT.txt where there is one; `tokenizer` is the version of the
+    former. `think` is how reasoning is marked: by control tokens, which localmag tells apart, or by plain
+    text, which it shows as the answer's own. What encodes images for a model with `vision` is the file
+    `mmproj` (a name or a pattern) of `mmproj_repo`. `efforts` are the values that its reasoning effort may
+    have. `not_yet` says why localmag cannot talk to it yet; empty if it can.
     """
 
     name: str
@@ -67,12 +70,20 @@ class Model:
     think: Literal["tokens", "text"] = "tokens"
     vision: bool = False
     tools: bool = False
+    efforts: tuple[str, ...] = ()
+    mmproj_repo: str = ""
+    mmproj: str = ""
+    not_yet: str = ""
     shape: Shape | None = None
     builds: tuple[Build, ...] = ()
 
     def called(self, build: Build) -> str:
         """What the command line calls one of its builds: `magistral:Q4_K_M`."""
         return f"{self.aliases[0] if self.aliases else self.name}:{build.quant}"
+
+    def bits(self, build: Build) -> float:
+        """Bits per weight of one of its builds, scales included; 0 where shape or size is not known."""
+        return build.gigabytes * 8e9 / self.shape.parameters if self.shape else 0.0
 
     def build(self, quant: str | None = None) -> Build:
         """The build of that quant, or the first. Raises NotFound naming those there are."""
@@ -168,7 +179,8 @@ def _model(path: Path, table: dict[str, Any]) -> Model:
         raise WrongUsage(f"{path}: model {told.get('name')!r} has no build.", "Add a [[model.build]] to it.")
     if "shape" in told:
         told["shape"] = _make(Shape, path, told["shape"])
-    return _make(Model, path, told | {"aliases": tuple(told.get("aliases", [])), "builds": builds})
+    lists = {key: tuple(told.get(key, [])) for key in ("aliases", "efforts")}
+    return _make(Model, path, told | lists | {"builds": builds})
 
 
 def _require_repos(path: Path, told: dict[str, Any], builds: tuple[Build, ...]) -> None:

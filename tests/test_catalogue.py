@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,7 @@ import pytest
 from localmag import catalogue, paths
 from localmag.catalogue import Model
 from localmag.errors import NotFound, WrongUsage
-
-BITS = {"IQ4_XS": 4.35, "Q4_K_M": 4.87, "Q5_K_M": 5.70, "Q6_K": 6.57, "Q8_0": 8.52, "BF16": 16.0}
-"""Of each weight, on average, in llama.cpp's own mixes."""
+from localmag.fit import weights
 
 OWN = """
 [[model]]
@@ -83,18 +82,30 @@ def shaped() -> list[Model]:
 
 
 def test_the_sizes_told_are_those_of_the_shapes() -> None:
-    assert len(shaped()) == 6
+    assert len(shaped()) == 7
     for model in shaped():
         assert model.shape
         for build in model.builds:
-            expected = model.shape.parameters * BITS[build.quant] / 8e9
-            assert build.gigabytes == pytest.approx(expected, rel=0.03), (model.name, build.quant)
+            blank = replace(build, gigabytes=0.0)
+            expected = weights.of_build(model.shape, blank).total / 1e9
+            assert build.gigabytes == pytest.approx(expected, rel=0.02, abs=0.06), (model.name, build.quant)
 
 
-def test_magistral_small_has_the_parameters_it_is_sold_with() -> None:
+def test_the_bits_of_a_build_are_those_its_name_promises() -> None:
     model, _ = catalogue.find("magistral")
-    assert model.shape
-    assert round(model.shape.parameters / 1e9) == 24
+    assert model.bits(model.build("Q4_K_M")) == pytest.approx(4.86, abs=0.02)
+    assert model.bits(model.build("4bit")) == pytest.approx(4.5, abs=0.02)
+    assert catalogue.find("demo")[0].bits(catalogue.find("demo")[0].build()) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "all_of_them", "of_a_token"),
+    [("magistral", 24, 23), ("ministral:14b", 14, 13), ("ministral:3b", 3, 3), ("mistral-small:4", 119, 6)],
+)
+def test_a_model_has_the_parameters_it_is_sold_with(name: str, all_of_them: int, of_a_token: int) -> None:
+    shape = catalogue.find(name)[0].shape
+    assert shape
+    assert (round(shape.parameters / 1e9), round(shape.active_parameters / 1e9)) == (all_of_them, of_a_token)
 
 
 # ── A user's own models ───────────────────────────────────────────────────────────────────────────

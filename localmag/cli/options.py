@@ -13,7 +13,7 @@ import typer
 from localmag import catalogue, config, paths, store
 from localmag.cli.output import warn
 from localmag.engines import EngineSpec, select
-from localmag.errors import NotFound, WrongUsage
+from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
 
 _MOST_CONTEXT = 2**24  # tokens, for a file that does not say; far beyond any model, and safe in 32 bits
@@ -141,6 +141,7 @@ def resolve(
     settings = config.load()
     name = model or settings.model or store.newest()
     found = store.locate(name or catalogue.DEMO, quant)
+    _require_spoken(found)
     for note in found.notes:
         warn(note)
     choice = select.choose(
@@ -183,6 +184,16 @@ def resolve(
         theme=settings.theme,
         show_thinking=settings.show_thinking,
     )
+
+
+def _require_spoken(found: store.Installed) -> None:
+    """Raises RunFailed for a model of the catalogue that localmag cannot write prompts for."""
+    model = next((m for m in catalogue.models() if m.name == found.model), None)
+    if model and model.not_yet:
+        raise RunFailed(
+            f"{model.title} cannot be talked to yet: {model.not_yet}.",
+            f"Choose another model, as `{catalogue.NEWEST}`.",
+        )
 
 
 def how_to_get_magistral() -> str:

@@ -12,7 +12,7 @@ import typer
 
 from localmag import catalogue
 from localmag.cli.output import confirm, say, warn
-from localmag.errors import Cancelled
+from localmag.errors import Cancelled, WrongUsage
 from localmag.sanitize import sanitize
 from localmag.store.inventory import take
 
@@ -47,6 +47,11 @@ def pull(
     """
     found, quant = catalogue.find(model)
     build = found.build(quant)
+    if build.backend == "mlx":
+        raise WrongUsage(
+            f"{found.title} {build.quant} is a build for MLX, which pull cannot fetch yet.",
+            f"`hf download {build.repo}` does; localmag finds it in the cache.",
+        )
     from localmag.store import pull as store  # 0.3 s: only here is the hub's client needed
 
     plan = store.plan(found, build, warn, weights=not without_weights)
