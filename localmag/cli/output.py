@@ -88,7 +88,7 @@ class Printer:
         self._hide = hide_thinking
         self._out, self._err = _Channel(sys.stdout), _Notes(sys.stderr)
         self._live = sys.stderr.isatty()
-        self._dim = self._live and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        self._dim = self._live and _may_be_dim(sys.stderr)
         self._status = ""
 
     def show(self, events: Iterable[Event]) -> Done | None:
@@ -183,3 +183,19 @@ class _Notes(_Channel):
     def _put(self, text: str) -> None:
         with dispensable():
             super()._put(text)
+
+
+def _may_be_dim(terminal: TextIO) -> bool:
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if sys.platform == "win32":  # consoles older than Windows Terminal must be asked to obey escape sequences
+        import ctypes
+        import msvcrt
+
+        handle, mode = ctypes.c_void_p(msvcrt.get_osfhandle(terminal.fileno())), ctypes.c_uint32()
+        console = ctypes.windll.kernel32
+        return bool(
+            console.GetConsoleMode(handle, ctypes.byref(mode))
+            and console.SetConsoleMode(handle, mode.value | 4)  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+        )
+    return True
