@@ -22,7 +22,9 @@ conversation as it happened (stopped, cut, restarted) into the shape that its va
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -43,6 +45,16 @@ _BYTES = 256  # Tekken's first ranks are the single bytes
 _MOST_IDS = 2**21  # sixteen times the largest vocabulary there is
 _COUNT = re.compile(rb'"default_(?:vocab_size|num_special_tokens)"\s*:\s*(\d+)')
 _EMPTY_PATTERN = re.compile(rb'"pattern"\s*:\s*""')
+
+
+@contextmanager
+def _no_socket_at_import() -> Iterator[None]:
+    """For mistral_common's first import: urllib3, which it brings, else tries IPv6 by binding a socket."""
+    before, socket.has_ipv6 = socket.has_ipv6, False
+    try:
+        yield
+    finally:
+        socket.has_ipv6 = before
 
 
 def system_message(template: str) -> Message:
@@ -90,7 +102,9 @@ class Codec:
         Raises NotFound if there is no such file, BadFile if it is damaged or not a Tekken tokenizer.
         """
         from mistral_common.exceptions import MistralCommonException
-        from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+        with _no_socket_at_import():
+            from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
         from mistral_common.tokens.tokenizers.tekken import is_tekken, is_tekkenizer
 
         if not tekken_json.exists():

@@ -295,37 +295,3 @@ def test_what_was_pulled_answers_offline(hub: Hub, run: Zygote, demo: Demo, loca
     assert (pulled["model"], pulled["build"]) == ("tiny", "Q8_0")
     assert (pulled["reasoning"], pulled["answer"]) == (bundled["reasoning"], bundled["answer"])
     assert len(hub.asked) == asked
-
-
-def test_nothing_but_pull_opens_a_socket(hub: Hub, pull: Pull, run: Zygote, tmp_path: Path) -> None:
-    pull()
-    hook = tmp_path / "sitecustomize.py"
-    hook.write_text(NO_SOCKETS)
-    calls = [
-        ["list"], ["show", "magistral"], ["ask", "magistral", "Hello", "--dry-run"], ["sessions", "list"],
-        ["ask", "demo", "Hello", "--max-tokens", "2"], ["rm", "magistral", "--yes"], ["--help"],
-    ]  # fmt: skip
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "SOCKETS": str(tmp_path / "opened")}
-    env["PYTHONPATH"] = os.pathsep.join((str(tmp_path), env["PYTHONPATH"]))
-    for call in calls:
-        args = [sys.executable, "-m", "localmag", *call]
-        done = subprocess.run(args, env=env, capture_output=True, timeout=60, check=False)
-        assert b"sitecustomize" not in done.stderr
-    assert not (tmp_path / "opened").exists(), (tmp_path / "opened").read_text()
-    subprocess.run(
-        [sys.executable, "-m", "localmag", "pull", "magistral"], env=env, capture_output=True, check=False
-    )
-    assert (tmp_path / "opened").exists()  # the hook does see a socket
-
-
-NO_SOCKETS = """
-import os, sys
-
-def note(event, args):
-    unix = event == "socket.connect" and isinstance(args[1], (str, bytes))
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto") and not unix:
-        with open(os.environ["SOCKETS"], "a") as file:
-            print(sys.argv, event, args, file=file)
-
-sys.addaudithook(note)
-"""

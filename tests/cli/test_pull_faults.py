@@ -17,11 +17,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from localmag import paths
 from localmag.errors import HubFailed
 from localmag.store import transport
 from tests.hub.look import Pull, cached, leftovers, listed, two_sentences
 from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO, weights
+from tests.hub.own import own_model
 from tests.hub.server import (
     Cut,
     Fault,
@@ -39,31 +39,6 @@ from tests.hub.server import (
 from tests.hub.zygote import Zygote
 
 pytest_plugins = ("tests.hub.fixtures",)
-
-
-OWN = """
-[[model]]
-name = "mine"
-title = "Mine"
-repo = "{repo}"
-licence = "MIT"
-context = 1024
-advised = 1024
-max_tokens = 512
-temperature = 0.7
-top_p = 0.95
-
-[[model.build]]
-backend = "llama.cpp"
-quant = "Q8_0"
-repo = "me/mine-GGUF"
-file = "{file}"
-"""
-
-
-def own_model(file: str, repo: str = "me/mine") -> None:
-    """A catalogue of the user's own, in the config folder."""
-    (paths.config() / "models.toml").write_text(OWN.format(file=file, repo=repo), encoding="utf-8")
 
 
 # ── What goes wrong ───────────────────────────────────────────────────────────────────────────────
