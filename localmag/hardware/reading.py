@@ -56,7 +56,7 @@ def read(probes: Probes) -> Machine:
     )
     if machine.apple_silicon:
         return _with_apple(machine, ggml, probes)
-    machine = _with_vulkan(_with_nvidia(_with_ggml(machine, ggml), probes), probes)
+    machine = _with_blind(_with_vulkan(_with_nvidia(_with_ggml(machine, ggml), probes), probes))
     if _sysctl(probes).get("sysctl.proc_translated") == "1":
         machine = replace(machine, notes=(*machine.notes, _TRANSLATED))
     return machine
@@ -200,7 +200,8 @@ def _bare(name: str) -> str:
 
 def _idle(names: str, kind: Kind, machine: Machine) -> Note:
     built = " and ".join(machine.llama_cpp) or "nothing that loads"
-    what = f"{names} lies idle: llama.cpp is built for {built}."
+    lies = "lie" if " and " in names else "lies"
+    what = f"{names} {lies} idle: llama.cpp is built for {built}."
     return Note(what, f"Run `{rebuild(kind)}`.")
 
 
@@ -219,12 +220,26 @@ def _with_vulkan(machine: Machine, probes: Probes) -> Machine:
     return replace(machine, notes=(*machine.notes, _idle(" and ".join(idle), "vulkan", machine)))
 
 
+def _with_blind(machine: Machine) -> Machine:
+    """A note where llama.cpp was built for GPUs and nobody sees one: its driver may be gone."""
+    built = [kind for kind in machine.llama_cpp if kind in ("cuda", "rocm", "vulkan", "sycl", "metal")]
+    if machine.devices or machine.notes or not built:
+        return machine
+    note = Note(
+        f"llama.cpp is built for {' and '.join(built)}, but finds no GPU.",
+        "Check the card's driver; without one everything runs on the CPU.",
+    )
+    return replace(machine, notes=(note,))
+
+
 # ── Apple silicon ─────────────────────────────────────────────────────────────────────────────────
 
 
 def _with_apple(machine: Machine, ggml: _Ggml, probes: Probes) -> Machine:
     """The one GPU of an Apple chip. What it may use is Metal's to say; else it is `working_set`."""
     device = next((d for d in ggml.devices if d.kind == "metal"), None)
+    if not device and "metal" in ggml.backends:  # as in a virtual machine
+        return _with_blind(machine)
     limit = (device and device.working_set) or working_set(machine.memory_total, _wired_limit(probes))
     backends = [_LLAMA] if device else []
     if machine.mlx:

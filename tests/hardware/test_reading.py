@@ -115,6 +115,18 @@ def test_a_driver_out_of_order_is_told() -> None:
     assert "driver" in machine.notes[0].todo
 
 
+def test_a_build_for_cuda_that_finds_no_card_is_told() -> None:
+    machine = read(replace(machines.LAPTOP, ggml=ggml("CUDA CPU", ("CPU", "some CPU", "CPU", 0, 0))))
+    assert not machine.devices
+    assert "built for cuda, but finds no GPU" in notes(machine)
+
+
+def test_two_idle_cards_lie() -> None:
+    machine = read(replace(machines.LINUX, nvidia_smi=machines.SMI_TWO))
+    assert "RTX 4090 and NVIDIA GeForce RTX 3090 lie idle" in notes(machine)
+    assert len(machine.notes) == 1
+
+
 # ── Other cards ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -198,6 +210,12 @@ def test_without_metal_the_working_set_is_estimated_and_the_gpu_lies_idle() -> N
     assert device.working_set == 32 * GIB * 2 // 3
     assert device.backends == ()
     assert "Apple M2 lies idle" in notes(machine)
+
+
+def test_a_mac_in_a_virtual_machine_has_no_gpu() -> None:
+    machine = read(replace(machines.M2, ggml=ggml("MTL CPU", ("CPU", "Apple M2", "CPU", 0, 0))))
+    assert not machine.devices
+    assert "finds no GPU" in notes(machine)
 
 
 def test_a_limit_that_the_owner_set_counts() -> None:
