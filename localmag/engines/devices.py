@@ -58,10 +58,11 @@ class _Ggml:
     def __init__(self, folder: Path) -> None:
         from llama_cpp._ctypes_extensions import load_shared_library
 
-        self._libraries = [load_shared_library(name, folder) for name in ("ggml", "ggml-base")]
+        self._ggml = load_shared_library("ggml", folder)
+        self._base = load_shared_library("ggml-base", folder)
 
     def call(self, name: str, result: Any, *args: Any) -> Any:
-        function = next(f for lib in self._libraries if (f := getattr(lib, name, None)))
+        function = getattr(self._ggml, name, None) or getattr(self._base, name)
         function.restype = result
         return function(*args)
 

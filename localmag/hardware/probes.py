@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -200,7 +201,9 @@ def run(command: Sequence[str], seconds: float) -> Output:
     try:
         status = process.wait(max(0.0, end - time.monotonic()))
     except subprocess.TimeoutExpired:
-        process.kill()  # and not waited for: a process inside a wedged driver cannot be ended
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):  # a process inside a wedged driver cannot be ended
+            process.wait(1)
         return Output(problem=f"it did not end within {seconds:.0f} s")
     said, complained = (listener.text for listener in heard)
     return Output(said, _reason(said, complained, status) if status else "")
