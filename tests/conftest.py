@@ -50,6 +50,7 @@ def fenced(home: Path) -> dict[str, str]:
         "XDG_CONFIG_HOME": str(home / ".config"),
         "LOCALMAG_HOME": str(home / "localmag"),
         "HF_HOME": str(home / "hf"),
+        "OLLAMA_MODELS": str(home / ".ollama" / "models"),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": os.pathsep.join((str(GUARD), str(ROOT))),

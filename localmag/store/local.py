@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from localmag import catalogue, gguf, paths
 from localmag.catalogue import Build, Model
-from localmag.errors import BadFile, NotFound, RunFailed
+from localmag.errors import BadFile, LocalmagError, NotFound, RunFailed
 from localmag.store import cache, inventory, places, rebuild, records
 from localmag.store.inventory import TOKENIZER as TOKENIZER
 from localmag.store.inventory import Here, Inventory
@@ -67,7 +67,7 @@ def locate(name: str, quant: str | None = None) -> Installed:
         return _at(path)
     there = inventory.take()
     if copies := there.meant(name):
-        return _ready(copies[0])
+        return _first_ready(copies)
     if _looks_like_path(name) and "@" not in name:
         raise NotFound(f"There is no file {path}.", "Check the path.")
     raise unknown(name, there)
@@ -105,19 +105,35 @@ def _of_catalogue(model: Model, quant: str | None) -> Installed:
         raise NotFound(
             f"{model.title} {build.quant}: its weights are not on this machine.", how_to_get(model, build)
         )
-    return _ready(copies[0])
+    return _first_ready(copies)
+
+
+def _first_ready(copies: list[Here]) -> Installed:
+    """The best copy that can be used, and why not a better one; if none can, what is wrong with the best."""
+    failures: list[LocalmagError] = []
+    for one in copies:
+        try:
+            ready = _ready(one)
+        except LocalmagError as exc:
+            failures.append(exc)
+        else:
+            passed_over = tuple(f"{exc.what} {one.path} is used instead." for exc in failures[:1])
+            return replace(ready, notes=(*passed_over, *ready.notes))
+    raise failures[0]
 
 
 def unknown(name: str, there: Inventory) -> NotFound:
     """The catalogue's own words, or the nearest name of something that is here."""
-    known = {n.lower(): h.name for h in there.all if h.ours for n in (h.name, *h.names)}
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+    theirs = {n.lower(): h.name for h in there.all if h.ours for n in (h.name, *h.names)}
+    ours = {n for model in catalogue.models() for n in (model.name, *model.aliases)}
+    near = get_close_matches(name.lower(), {*theirs, *ours}, n=1, cutoff=0.7)
+    if near and near[0] not in ours:
+        return NotFound(f"There is no model named {name!r}.", f"Did you mean {theirs[near[0]]!r}?")
     try:
         catalogue.find(name)
     except NotFound as exc:
-        if not near or "Did you mean" in exc.todo:
-            return exc
-    return NotFound(f"There is no model named {name!r}.", f"Did you mean {known[near[0]]!r}?")
+        return exc
+    raise AssertionError("what the catalogue finds is not unknown")
 
 
 def _ready(one: Here) -> Installed:

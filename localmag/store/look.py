@@ -11,7 +11,7 @@ import os
 import re
 import struct
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,10 @@ class Looks:
         with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
             told = json.loads(self._file.read_bytes())
             if told["form"] == _FORM:
-                return {str(k): v for k, v in told["looks"].items() if isinstance(v, list) and len(v) == 2}
+                kept = dict(told["looks"])
+                return {
+                    key: value for key, value in kept.items() if isinstance(value, list) and len(value) == 2
+                }
         return {}
 
 
@@ -126,7 +129,10 @@ def fresh(found: Found) -> Look:
 
 
 def _restored(told: Any) -> Look | None:
-    if not isinstance(told, dict) or set(told) != {f.name for f in fields(Look)}:
+    usual = asdict(Look(0))
+    if not isinstance(told, dict) or {k: type(v) for k, v in told.items()} != {
+        k: type(v) for k, v in usual.items()
+    }:
         return None
     return Look(**told)
 
@@ -194,36 +200,44 @@ def _size(found: Found) -> int:
 
 def _mlx(found: Found) -> Look:
     """From config.json, and from the headers of the tensors' files, which tell whether they are whole."""
-    size = _size(found)
+    config: dict[str, Any] = {}
+    problem = todo = ""
     try:
-        config = _object((found.path / "config.json").open("rb").read(_MOST_CONFIG + 1))
-        for file in found.files:
-            _require_safetensors(file)
+        with (found.path / "config.json").open("rb") as file:
+            config = _object(file.read(_MOST_CONFIG))
+        for tensors in found.files:
+            _require_safetensors(tensors)
     except (OSError, ValueError, RecursionError) as exc:
         why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-        return Look(
-            size, problem=f"{found.path} is damaged: {why}.", todo="Fetch it again.", title=found.label
-        )
+        problem, todo = f"{found.path} is damaged: {why}.", "Fetch it again."
     nested = config.get("text_config")
     text = nested if isinstance(nested, dict) else config
     shape = {ours: text[key] for key, ours in _CONFIG.items() if type(text.get(key)) is int and text[key] > 0}
-    quantization = config.get("quantization")
-    bits = quantization.get("bits") if isinstance(quantization, dict) else None
-    named = _BITS.search(" ".join((found.label, *found.hints)))
     architecture = str(text.get("model_type", config.get("model_type", "")))[:60]
     kin = architecture in ARCHITECTURES
-    foreign = "" if kin else f"{found.path} is of the architecture {architecture!r}, not Mistral's."
+    if not problem and not kin:
+        problem = f"{found.path} is of the architecture {architecture!r}, not Mistral's."
+        todo = "Use a build of Magistral or another Mistral model."
     return Look(
-        size=size,
-        quant=f"{bits}bit" if type(bits) is int else f"{named[1]}bit" if named else "bf16",
+        size=_size(found),
+        quant=_bits(found, config.get("quantization")),
         title=found.label,
         architecture=architecture,
         tekken=kin,
         context=header_int(text.get("max_position_embeddings", 0)),
         shape=shape,
-        problem=foreign,
-        todo="Use a build of Magistral or another Mistral model." if foreign else "",
+        problem=problem,
+        todo=todo,
     )
+
+
+def _bits(found: Found, quantization: object) -> str:
+    """As MLX builds are called by them: `4bit`."""
+    bits = quantization.get("bits") if isinstance(quantization, dict) else None
+    if type(bits) is int:
+        return f"{bits}bit"
+    named = _BITS.search(" ".join((found.label, *found.hints)))
+    return f"{named[1]}bit" if named else "bf16"
 
 
 def _require_safetensors(path: Path) -> None:

@@ -134,11 +134,13 @@ def _lm_studio_folders() -> Iterator[Path]:
 
 
 def _ollama_folders() -> Iterator[Path]:
-    if configured := os.environ.get("OLLAMA_MODELS"):
+    """Where it is told to keep them, where it does otherwise, and where the service of its installer does."""
+    configured = os.environ.get("OLLAMA_MODELS")
+    if configured:
         yield Path(configured)
     yield Path.home() / ".ollama" / "models"
-    if sys.platform == "linux":
-        yield Path("/usr/share/ollama/.ollama/models")  # of the service that its installer sets up
+    if sys.platform == "linux" and not configured:
+        yield Path("/usr/share/ollama/.ollama/models")
 
 
 def _manifests(root: Path, tell: Tell) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -23,7 +23,7 @@ def model_of(found: Found, look: Look) -> Model | None:
     """The model that one of its names means, its own before those around it; None if none does."""
     models = catalogue.models()
     for model in models:
-        if any(build.repo == found.repo and belongs(build.file, found.inside) for build in model.builds):
+        if any(_is(build, found) for build in model.builds):
             return model
     for name in (found.label, *found.hints, look.title):
         words = set(_WORD.findall(name.lower()))
@@ -36,7 +36,7 @@ def model_of(found: Found, look: Look) -> Model | None:
 def build_of(model: Model, found: Found, look: Look) -> Build | None:
     """The catalogue's build that it is, or is the like of; None for a quant that the catalogue lacks."""
     for build in model.builds:
-        if build.repo == found.repo and belongs(build.file, found.inside):
+        if _is(build, found):
             return build
     quant = quant_of(found, look).lower()
     return next((b for b in model.builds if (b.backend, b.quant.lower()) == (found.backend, quant)), None)
@@ -59,12 +59,15 @@ def refuted(model: Model, found: Found, look: Look) -> str:
         return f"{claim} its architecture is {look.architecture!r}."
     if model.shape is None:
         return ""
-    for name in DIMENSIONS:
+    for name in _DIMENSIONS_OF_MIXTURES if model.shape.experts else DIMENSIONS:
         theirs, ours = look.shape.get(name), getattr(model.shape, name)
         if theirs is not None and theirs != ours:
             return f"{claim} its {_SPELLED[name]} {theirs:,} and not {ours:,}."
     return ""
 
+
+_DIMENSIONS_OF_MIXTURES = ("layers", "width", "heads", "vocabulary")
+"""Of experts and latent attention a card and a file may count the rest each in its own way."""
 
 _SPELLED = {
     "layers": "layers are",
@@ -75,6 +78,13 @@ _SPELLED = {
     "ffn": "feed-forward width is",
     "vocabulary": "vocabulary is",
 }
+
+
+def _is(build: Build, found: Found) -> bool:
+    """Whether it is that very build, from its own repository."""
+    if not build.repo or (build.repo, build.backend) != (found.repo, found.backend):
+        return False
+    return found.backend == "mlx" or belongs(build.file, found.inside)
 
 
 @cache
