@@ -30,6 +30,10 @@ CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
     ("mypy",),
+    *(
+        ("mypy", "--platform", other, "--cache-dir", f".mypy_cache/{other}", "localmag", "tools/bootstrap")
+        for other in ("win32", "darwin")
+    ),
     ("lint-imports", "--no-logo"),
     ("python", "-m", "tools.check_readme"),
 )
