@@ -14,6 +14,7 @@ import typer
 
 from localmag import catalogue
 from localmag.cli import options
+from localmag.cli.fitting import fitted
 from localmag.cli.output import Printer, exhausted, say, warn
 from localmag.cli.turns import (
     Interruptible,
@@ -92,6 +93,7 @@ def ask(
         _show_prompt(run, past, text, as_json)
         return
     say_what_runs(run)
+    run = fitted(run)
     with saved(past) as sessions, engine(run) as running, Interruptible() as cancel:
         talk = conversation(run, past, sessions, running)
         before = talk.last()

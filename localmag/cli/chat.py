@@ -141,9 +141,11 @@ def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> 
 
 def _lines(run: options.Run, past: Session | None) -> None:
     """One line in, one answer out. A reply that fails is reported, and the next line is still answered."""
+    from localmag.cli.fitting import fitted
     from localmag.sessions import Sessions
 
     say_what_runs(run)
+    run = fitted(run)
     failed = None
     with Sessions() as sessions, engine(run) as running:
         talk = conversation(run, past, sessions, running)

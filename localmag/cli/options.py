@@ -12,6 +12,7 @@ import typer
 
 from localmag import catalogue, config, paths, store
 from localmag.cli.output import warn
+from localmag.config import KVType
 from localmag.engines import EngineSpec, select
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
@@ -111,6 +112,10 @@ class Run:
     sampling: Sampling
     seed: int | None
     max_tokens: int
+    asked_context: bool
+    """Whether the user asked for the context that `spec` has, so that no other will do."""
+    asked_kv_type: KVType | None
+    """The KV type that the user asked for, None if any will do."""
     keep_reasoning: bool
     system: str | None
     """The system prompt's source text, None for none."""
@@ -151,13 +156,15 @@ def resolve(
         here=(found.backend,),
         model=f"{found.title} {found.build}",
     )
-    context = ctx or settings.context or found.context
+    asked = ctx or settings.context
+    context = asked or found.context
     most = found.trained or _MOST_CONTEXT
     if context > most:
         raise WrongUsage(
             f"{found.title} has at most {most:,} tokens of context, not {context:,}.",
             f"Use --ctx {most} or less.",
         )
+    kv_type = kv.value if kv else settings.kv_type
     text, is_template = _system(system, found)
     return Run(
         installed=found,
@@ -168,7 +175,7 @@ def resolve(
             weights=found.weights,
             tokenizer=found.tokenizer,
             context=context,
-            kv_type=kv.value if kv else settings.kv_type or "f16",
+            kv_type=kv_type or "f16",
             gpu_layers=settings.gpu_layers,
             threads=settings.threads,
         ),
@@ -178,6 +185,8 @@ def resolve(
         ),
         seed=seed,
         max_tokens=min(max_tokens or settings.max_tokens or found.max_tokens, context),
+        asked_context=bool(asked),
+        asked_kv_type=kv_type,
         keep_reasoning=settings.keep_reasoning if keep is None else keep,
         system=text,
         system_is_template=is_template,

@@ -58,8 +58,9 @@ class Engine(Protocol):
 class EngineSpec:
     """Which engine to start, in full: plain data that crosses to the engine's process.
 
-    `context` is in tokens, `gpu_layers` counts from the top (-1: all that the device list allows),
-    `threads` 0 lets the engine choose the physical cores.
+    `context` is in tokens, `gpu_layers` counts from the top (-1: all that the device list allows); of a
+    mixture's layers the `cpu_experts` lowest keep their experts in memory. `threads` 0 lets the engine choose
+    the physical cores.
     """
 
     backend: Backend
@@ -68,5 +69,6 @@ class EngineSpec:
     context: int
     kv_type: KVType = "f16"
     gpu_layers: int = -1
+    cpu_experts: int = 0
     threads: int = 0
     log: Path | None = None

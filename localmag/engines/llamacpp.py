@@ -20,11 +20,11 @@ import numpy as np
 
 from localmag import gguf
 from localmag.engines import EngineSpec
-from localmag.hardware.cores import physical_cores
 from localmag.engines.nativelog import NativeLog
 from localmag.engines.prefix import reusable
 from localmag.engines.sampler import Sampler
 from localmag.errors import BadFile, DoesNotFit, LocalmagError, RunFailed
+from localmag.hardware.cores import physical_cores
 from localmag.types import Cancel, Prefill, Sampling
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ class LlamaCpp:
 
         params = native.llama_model_default_params()
         params.n_gpu_layers = self._spec.gpu_layers
+        if self._spec.cpu_experts:
+            self._kept = _kept_in_memory(self._spec.cpu_experts)  # must outlive the loading
+            params.tensor_buft_overrides = ctypes.addressof(self._kept)
         params.progress_callback = native.llama_progress_callback(progress)
         self._model = native.llama_model_load_from_file(os.fsencode(self._spec.weights), params)
         if stopped:
@@ -216,6 +219,27 @@ class LlamaCpp:
         self._ctx = self._model = None
         self._held.clear()
         self._logits_at, self._logits = 0, np.empty(0, np.float32)
+
+
+class _Override(ctypes.Structure):
+    """llama_model_tensor_buft_override: tensors whose name matches the pattern go into such a buffer."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def _kept_in_memory(layers: int) -> ctypes.Array[_Override]:
+    """The routed experts of so many layers, from the bottom; a null ends the list."""
+    numbers = "|".join(map(str, range(layers)))
+    pattern = rf"blk\.({numbers})\.ffn_(up|down|gate|gate_up)_exps\.".encode()
+    return (_Override * 2)(_Override(pattern, _cpu_buffer_type()), _Override(None, None))
+
+
+def _cpu_buffer_type() -> int | None:
+    from llama_cpp._ctypes_extensions import load_shared_library
+
+    function = load_shared_library("ggml-base", native._base_path).ggml_backend_cpu_buffer_type
+    function.restype = ctypes.c_void_p
+    return function()  # type: ignore[no-any-return]
 
 
 class _AbortFlag:
