@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 
 import localmag
-from localmag import catalogue, config, paths
+from localmag import amounts, catalogue, config, paths
 from localmag.doctor.report import Check, State
 from localmag.doctor.terminal import Terminal
 from localmag.errors import BadFile, LocalmagError
@@ -62,9 +63,19 @@ def _version(name: str) -> str:
 
 
 def _pip_install(name: str) -> str:
-    words = [sys.executable, "-m", "pip", "install", "--force-reinstall", name]
-    joined = subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
-    return f"Run `{joined}`."
+    """Of a version that localmag goes with."""
+    named = re.compile(rf"{re.escape(name)}(?![\w.-])")
+    try:
+        stands_on = metadata.requires("localmag") or []
+    except metadata.PackageNotFoundError:  # run from its source, not installed
+        stands_on = []
+    wanted = next((r for r in stands_on if named.match(r)), name)
+    return f"Run `{_shell([sys.executable, '-m', 'pip', 'install', '--force-reinstall', wanted])}`."
+
+
+def _shell(words: list[str]) -> str:
+    """As one types it."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 # ── The machine ───────────────────────────────────────────────────────────────────────────────────
@@ -73,22 +84,28 @@ def _pip_install(name: str) -> str:
 def machine(found: Machine) -> Iterator[Check]:
     threads = f"{found.cores} cores, {found.threads} threads"
     yield Check("machine", f"{found.system} on {found.arch}, {found.cpu or 'an unnamed CPU'}, {threads}")
-    yield Check("machine", f"memory: {_gib(found.memory_free)} free of {_gib(found.memory_total)}")
-    yield Check("machine", f"disk for weights: {found.disk_free / 1e9:.0f} GB free")
+    yield Check(
+        "machine", f"memory: {amounts.memory(found.memory_free)} free of {amounts.memory(found.memory_total)}"
+    )
+    yield Check("machine", f"disk for weights: {amounts.size(found.disk_free)} free")
     for device in found.devices:
         yield Check("machine", _device(device), "ok" if device.backends else "note")
     if not found.devices:
         yield Check("machine", "no GPU that could be used: everything runs on the CPU")
     if found.llama_cpp:
         yield Check("machine", f"llama.cpp is built for {', '.join(found.llama_cpp)}")
-    # Hardware that lies idle is a pity; a llama.cpp that does not load is what chat stands on.
-    state: State = "note" if found.llama_cpp else "problem"
-    for note in found.notes:
+    for number, note in enumerate(found.notes):
+        # Hardware that lies idle is a pity; a llama.cpp that does not load, the first note, keeps chat away.
+        state: State = "problem" if number == 0 and not found.llama_cpp else "note"
         yield Check("machine", note.what, state, note.todo)
 
 
 def _device(device: Device) -> str:
-    memory = f"{_gib(device.free)} free of {_gib(device.total)}" if device.total else "memory unknown"
+    memory = (
+        f"{amounts.memory(device.free)} free of {amounts.memory(device.total)}"
+        if device.total
+        else "memory unknown"
+    )
     if device.working_set:
         memory += " that its GPU may use"
     elif device.unified:
@@ -101,13 +118,9 @@ def downloads(found: Machine, environment: Mapping[str, str]) -> Iterator[Check]
     """What would keep `pull` from working; chat does not need it."""
     root = cache.root()
     yield Check("downloads", f"weights are kept in {root}")
-    if offline(environment):
-        yield Check(
-            "downloads",
-            "HF_HUB_OFFLINE is set, so nothing is fetched.",
-            "note",
-            "Run `unset HF_HUB_OFFLINE`.",
-        )
+    if name := _offline(environment):
+        unset = f"set {name}=" if sys.platform == "win32" else f"unset {name}"
+        yield Check("downloads", f"{name} is set, so nothing is fetched.", "note", f"Run `{unset}`.")
     if endpoint := environment.get("HF_ENDPOINT"):
         yield Check("downloads", f"they are fetched from {endpoint}, as HF_ENDPOINT says")
     if not _writable(_existing(root)):
@@ -117,16 +130,21 @@ def downloads(found: Machine, environment: Mapping[str, str]) -> Iterator[Check]
     if found.disk_free < _ROOM:
         yield Check(
             "downloads",
-            f"There is no room for Magistral ({_ROOM / 1e9:.0f} GB).",
+            f"There is no room for Magistral ({amounts.size(_ROOM)}).",
             "note",
             "Free some, or set HF_HOME to a folder on a larger disk.",
         )
 
 
 def offline(environment: Mapping[str, str]) -> bool:
-    """Whether huggingface_hub would refuse to go on the network, by its own rules."""
-    said = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
-    return said.upper() in ("1", "ON", "YES", "TRUE")
+    """Whether huggingface_hub would refuse to go on the network."""
+    return bool(_offline(environment))
+
+
+def _offline(environment: Mapping[str, str]) -> str:
+    """The variable that keeps it off, by its own rules (huggingface_hub/constants.py)."""
+    name = next((n for n in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE") if environment.get(n)), "")
+    return name if environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") else ""
 
 
 # ── What is kept on disk ──────────────────────────────────────────────────────────────────────────
@@ -142,10 +160,10 @@ def weights(found: Inventory) -> Iterator[Check]:
 
 
 def _weights(one: Here) -> Check:
-    said = f"{one.name}: {one.size / 1e9:.1f} GB, {one.state}"
+    said = f"{one.name}: {amounts.size(one.size)}, {one.state}"
     match one.state:
         case "partial":
-            said = f"{one.name}: {one.size / 1e9:.1f} of {one.total / 1e9:.1f} GB, partial"
+            said = f"{one.name}: {amounts.part(one.size, one.total)}, partial"
             return Check("weights", said, "note", f"Run `localmag pull {one.name}` to go on.")
         case "missing":
             return Check(
@@ -203,7 +221,7 @@ def conversations() -> Iterator[Check]:
             f"Run `{_move_away(path)}` to start afresh.",
         )
     else:
-        yield Check("conversations", f"{count:,} in {path} ({path.stat().st_size / 1e6:.1f} MB), sound")
+        yield Check("conversations", f"{count:,} in {path} ({amounts.size(path.stat().st_size)}), sound")
 
 
 def settings() -> Iterator[Check]:
@@ -214,10 +232,11 @@ def settings() -> Iterator[Check]:
 
 
 def _move_away(path: Path) -> str:
-    words = [str(path), f"{path}.damaged"]
-    if sys.platform == "win32":
-        return f"move {subprocess.list2cmdline(words)}"
-    return shlex.join(["mv", *words])
+    """The command for a database, together with its logs: SQLite would take those for a new one's."""
+    move = "move" if sys.platform == "win32" else "mv"
+    files = [path, *(f for end in ("-wal", "-shm", "-journal") if (f := Path(f"{path}{end}")).exists())]
+    aside = f"{path}.damaged"
+    return " && ".join(_shell([move, str(f), str(f).replace(str(path), aside)]) for f in files)
 
 
 def _writable(folder: Path) -> bool:
@@ -260,7 +279,3 @@ def problem(topic: str, error: LocalmagError | OSError) -> Check:
         return Check(topic, error.what, "problem", error.todo)
     said = error.strerror or str(error)
     return Check(topic, f"The operating system refused ({said}).", "problem", "Check disk and permissions.")
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB"

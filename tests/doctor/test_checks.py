@@ -83,6 +83,7 @@ def test_a_package_that_is_missing_is_a_problem_unless_it_is_optional() -> None:
     (problem,) = [check for check in checks.packages(found) if check.state == "problem"]
     assert "textual" in problem.said
     assert "pip install" in problem.todo
+    assert "textual<" in problem.todo
 
 
 def test_the_screen_can_start() -> None:
@@ -160,6 +161,16 @@ def test_conversations_that_are_no_database() -> None:
     assert check.state == "problem"
     assert str(paths.database()) in check.todo
     assert "mv " in check.todo or "move " in check.todo
+
+
+def test_a_databases_logs_go_with_it() -> None:
+    path = paths.database()
+    path.write_bytes(b"not a database, not at all" * 100)
+    for end in ("-wal", "-shm"):
+        path.with_name(path.name + end).write_bytes(b"of the old one")
+    (check,) = checks.conversations()
+    assert check.todo.count(".damaged") == 3
+    assert f"{path}.damaged-wal" in check.todo
 
 
 def test_damage_inside_is_found_and_the_file_left_as_it_is() -> None:
