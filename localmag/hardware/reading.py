@@ -75,7 +75,7 @@ def _memory(probes: Probes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Ggml:
-    """llama.cpp's own answer. `devices` are GPUs only, `integrated` those without memory of their own."""
+    """llama.cpp's own answer; `devices` are GPUs only."""
 
     backends: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()
@@ -83,8 +83,10 @@ class _Ggml:
 
 
 def _ggml(output: Output) -> _Ggml:
+    todo = f"Run `{rebuild('cpu')}`."
     try:
         if output.problem:
+            todo = f"Check the graphics driver; if that is sound, run `{rebuild('cpu')}`."
             raise ValueError(output.problem)
         said = json.loads(output.text)
         if problem := said.get("problem"):
@@ -93,10 +95,7 @@ def _ggml(output: Output) -> _Ggml:
         devices = [_device(told) for told in said["devices"] if told["type"] in ("gpu", "igpu")]
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         why = str(exc) if type(exc) is ValueError else "its answer makes no sense"
-        note = Note(
-            f"llama.cpp could not be asked what it can compute on ({why}).", f"Run `{rebuild('cpu')}`."
-        )
-        return _Ggml(notes=(note,))
+        return _Ggml(notes=(Note(f"llama.cpp could not be asked what it can compute on ({why}).", todo),))
     return _Ggml(backends, tuple(_in_use(_once(devices))))
 
 
