@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localmag import catalogue
+from localmag.catalogue import Build, Model
 from localmag.cli.output import confirm, say, warn
-from localmag.errors import Cancelled, WrongUsage
+from localmag.errors import Cancelled, NotFound
 from localmag.sanitize import sanitize
 from localmag.store.inventory import take
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from localmag.catalogue import Build, Model
     from localmag.store.pull import Plan, Step, Wanted
 
 _REDRAW = 0.1  # seconds between two looks at the progress
@@ -28,6 +28,7 @@ _REDRAW = 0.1  # seconds between two looks at the progress
 class PullBackend(StrEnum):
     auto = "auto"
     llamacpp = "llama.cpp"
+    mlx = "mlx"
 
 
 def pull(
@@ -40,18 +41,15 @@ def pull(
         bool, typer.Option("--without-weights", help="Only what goes with weights that are already here.")
     ] = False,
 ) -> None:
-    """Fetch a model's weights, tokenizer and system prompt into the Hugging Face cache, and verify them.
+    """Fetch a model's weights and all that goes with them into the Hugging Face cache, and verify them.
 
     What will be fetched is shown first. Stopped at any moment, the same command goes on where it was.
     The path of the weights goes to stdout.
     """
     found, quant = catalogue.find(model)
-    build = found.build(quant)
-    if build.backend == "mlx":
-        raise WrongUsage(
-            f"{found.title} {build.quant} is a build for MLX, which pull cannot fetch yet.",
-            f"`hf download {build.repo}` does; localmag finds it in the cache.",
-        )
+    build = _build(found, quant, backend)
+    if found.not_yet:
+        warn(f"localmag cannot run {found.title} yet: {found.not_yet}.")
     from localmag.store import pull as store  # 0.3 s: only here is the hub's client needed
 
     plan = store.plan(found, build, warn, weights=not without_weights)
@@ -75,6 +73,16 @@ def _tell_of_copies(model: Model, build: Build) -> None:
         if one.usable and one.place != "Hugging Face cache":
             how = f"`localmag pull {model.called(build)} --without-weights` is enough to use it"
             _note(f"  {one.path} is this build already ({one.place}); {how}.")
+
+
+def _build(model: Model, quant: str | None, backend: PullBackend) -> Build:
+    """The build of that quant, or the first for that backend."""
+    builds = [b for b in model.builds if backend in (PullBackend.auto, b.backend)]
+    build = model.build(quant) if quant or not builds else builds[0]
+    if build in builds:
+        return build
+    there = ", ".join(model.called(b) for b in builds) or "another model"
+    raise NotFound(f"{model.called(build)} is no build for {backend.value}.", f"Choose {there}.")
 
 
 def size(count: int) -> str:

@@ -77,8 +77,10 @@ def weights(repo: str, pattern: str) -> list[Path]:
 def choose(pattern: str, names: Iterable[str]) -> list[str]:
     """Which of a repository's files a build's `pattern` means: the file of that name; or the file's parts, in
     order and complete; or the only one that matches. Empty if that is none, or not clear.
+
+    What encodes images lies beside the weights in many a repository, and is meant only by its own name.
     """
-    there = list(names)
+    there = [n for n in names if encodes_images(n) == encodes_images(pattern)]
     if pattern in there:
         return [pattern]
     stem = pattern.removesuffix(".gguf")
@@ -92,8 +94,15 @@ def choose(pattern: str, names: Iterable[str]) -> list[str]:
 
 def belongs(pattern: str, path: str) -> bool:
     """Whether `path` could be (a part of) what `pattern` means."""
+    if encodes_images(path) != encodes_images(pattern):
+        return False
     whole = _PART.sub(".gguf", path)
     return path == pattern or fnmatchcase(path, pattern) or fnmatchcase(whole, pattern)
+
+
+def encodes_images(path: str) -> bool:
+    """Whether a file is named like the part of a model that sees, as every publisher names it."""
+    return "mmproj" in path.rpartition("/")[2].lower()
 
 
 def pointer(repo: str, commit: str, path: str) -> Path:

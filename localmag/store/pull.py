@@ -24,10 +24,10 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # 
 from localmag import catalogue, gguf
 from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, DoesNotFit, NotFound, RunFailed, WrongUsage
-from localmag.store import cache, digest, download, hub, records
+from localmag.store import cache, digest, download, needs, records
 from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
-from localmag.store.local import EXTRAS, PARAMS, TOKENIZER
+from localmag.store.local import PARAMS
 
 _SHAPE = {  # key of params.json → field of catalogue.Shape
     "n_layers": "layers", "dim": "width", "n_heads": "heads", "n_kv_heads": "kv_heads",
@@ -84,9 +84,10 @@ class Plan:
 
     @property
     def weights(self) -> Path:
-        """Where the weights are (their first file), once fetched; without them, the tokenizer."""
+        """Where the weights will be: their first file, an MLX build's folder; without them, the tokenizer."""
         first = self.files[0]
-        return cache.pointer(first.repo, first.commit, first.path)
+        path = cache.pointer(first.repo, first.commit, first.path)
+        return path.parent if path.suffix == ".safetensors" else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +129,12 @@ def plan(model: Model, build: Build, tell: Tell, *, weights: bool = True) -> Pla
     """
     if model.name == catalogue.DEMO:
         raise WrongUsage("The demo comes with localmag.", "Run `localmag chat demo`.")
-    there = hub.listing(build.repo if weights else model.repo, tell)
-    base = there if model.repo == there.repo else hub.listing(model.repo, tell)
-    chosen = [(there, f) for f in _weights(there, build.file)] if weights else []
-    chosen += [(base, _named(base, TOKENIZER))]
-    chosen += [(base, f) for f in base.files if f.path in EXTRAS]
+    chosen = needs.listed(model, build, tell, weights=weights)
     folder = cache.root()
     with _disk(folder):
         files = tuple(_wanted(listing, remote) for listing, remote in chosen)
-        wanted = Plan(model, build, files, there.licence or base.licence, folder, _free(folder))
+        licence = next((listing.licence for listing, _ in chosen if listing.licence), "")
+        wanted = Plan(model, build, files, licence, folder, _free(folder))
     if wanted.missing and wanted.missing + _SPARE > wanted.free:
         raise DoesNotFit(
             f"{model.title} {build.quant} needs {wanted.missing / 1e9:.1f} GB more, and the disk of {folder} "
@@ -144,29 +142,6 @@ def plan(model: Model, build: Build, tell: Tell, *, weights: bool = True) -> Pla
             "Free some space, or set HF_HUB_CACHE to a folder on a larger disk.",
         )
     return wanted
-
-
-def _weights(there: Listing, pattern: str) -> list[Remote]:
-    remotes = {f.path: f for f in there.files}
-    if chosen := cache.choose(pattern, remotes):
-        return [remotes[name] for name in chosen]
-    raise _missing(there, pattern, (".gguf",))
-
-
-def _named(there: Listing, name: str) -> Remote:
-    for file in there.files:
-        if file.path == name:
-            return file
-    raise _missing(there, name, (".json", ".txt"))
-
-
-def _missing(there: Listing, name: str, kinds: tuple[str, ...]) -> NotFound:
-    names = [f.path for f in there.files if f.path.endswith(kinds)] or [f.path for f in there.files]
-    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
-    return NotFound(
-        f"{there.repo} has no file {name} (or more than one like it).",
-        f"It has {shown}: choose a quant that is there, or name the file in a catalogue of your own.",
-    )
 
 
 def _wanted(there: Listing, remote: Remote) -> Wanted:
@@ -385,8 +360,11 @@ def _sweep(file: Wanted) -> None:
 
 def _require_weights(pointer: Path) -> None:
     """Refuse weights that are not what localmag runs, while it can still be said where they came from."""
-    if pointer.suffix == ".gguf" and not _LATER_PART.search(pointer.name):
-        gguf.require_tekken(pointer, gguf.read(pointer))
+    if pointer.suffix != ".gguf":
+        return
+    header = gguf.read(pointer, strings=False)
+    if not _LATER_PART.search(pointer.name) and not cache.encodes_images(pointer.name):
+        gguf.require_tekken(pointer, header)
 
 
 def _damaged(file: Wanted, found: str, what: str) -> BadFile:

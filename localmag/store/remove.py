@@ -17,8 +17,7 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound, RunFailed, WrongUsage
-from localmag.store import cache, records
-from localmag.store.local import EXTRAS, TOKENIZER
+from localmag.store import cache, needs, records
 from localmag.store.records import Record
 
 
@@ -38,17 +37,18 @@ class Removal:
 
 
 def plan(model: Model, builds: tuple[Build, ...]) -> Removal:
-    """What removing these builds of the model means; its tokenizer goes with its last build.
+    """What removing these builds of the model means; what they share goes with the last.
 
     Raises WrongUsage for the bundled model, NotFound if localmag fetched nothing of them.
     """
     if model.name == catalogue.DEMO:
         raise WrongUsage("The demo is part of localmag and cannot be removed.", "Name another model.")
     scan = _scan()
-    ours, kept = _apart(scan, {(b.repo, b.file) for b in builds})
+    these = set[tuple[str, str]]().union(*map(needs.of_build, builds))
+    ours, kept = _apart(scan, these)
     others = {(b.repo, b.file) for m in catalogue.models() if m.repo == model.repo for b in m.builds}
-    if not any(_apart(scan, others - {(b.repo, b.file) for b in builds})) and not kept:
-        ours += _apart(scan, {(model.repo, name) for name in (TOKENIZER, *EXTRAS)})[0]
+    if not any(_apart(scan, others - these)) and not kept:
+        ours += _apart(scan, needs.of_model(model))[0]
     begun = [r for r in records.every() if not r.changed and any(_of(r, build) for build in builds)]
     partials = [p for r in begun if (p := cache.partial(r.repo, r.etag)).is_file()]
     if not ours and not partials:

@@ -16,11 +16,13 @@ import pytest
 from localmag import paths
 from tests.conftest import Demo, RunLocalmag
 from tests.hub.look import Pull, cached, leftovers, listed, two_sentences
-from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO, weights
+from tests.hub.magistral import BASE_REPO, IMAGES, IMAGES_REPO, WEIGHTS, WEIGHTS_REPO, weights
 from tests.hub.server import Cut, Hub
 from tests.hub.zygote import Zygote
 
 pytest_plugins = ("tests.hub.fixtures",)
+
+MLX_REPO = "lmstudio-community/Magistral-Small-2509-MLX-4bit"
 
 # ── What it does ──────────────────────────────────────────────────────────────────────────────────
 
@@ -75,6 +77,58 @@ def test_a_new_commit_with_the_same_weights_fetches_only_what_changed(hub: Hub, 
     done = pull()
     assert hub.repos[WEIGHTS_REPO].commit in done.stdout
     assert not hub.sent
+
+
+def test_what_encodes_images_comes_along_from_its_own_publisher(hub: Hub, pull: Pull, run: Zygote) -> None:
+    done = pull()
+    assert IMAGES_REPO in done.stderr
+    snapshot = cached(IMAGES_REPO) / "snapshots" / hub.repos[IMAGES_REPO].commit
+    assert (snapshot / IMAGES).read_bytes() == hub.repos[IMAGES_REPO].files[IMAGES].source
+    assert run("rm", "magistral", "--yes").returncode == 0
+    assert not cached(IMAGES_REPO).exists()
+
+
+def test_without_it_the_model_still_comes_and_that_is_said(hub: Hub, pull: Pull, run: Zygote) -> None:
+    del hub.repos[IMAGES_REPO]
+    done = pull()
+    assert done.returncode == 0, done.stderr
+    assert "reads text only" in done.stderr
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+
+
+def test_a_model_that_reads_text_alone_asks_for_no_such_thing(hub: Hub, run: Zygote) -> None:
+    hub.add("mistralai/Magistral-Small-2507-GGUF", {"Magistral-Small-2507-Q4_K_M.gguf": weights(4_000)})
+    hub.add("mistralai/Magistral-Small-2507", {"tekken.json": b"{}"})
+    done = run("pull", "magistral:1.1", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "images" not in done.stderr
+    assert "mmproj" not in done.stderr
+
+
+def test_a_build_for_mlx_is_a_folder_of_tensors_and_their_configuration(hub: Hub, run: Zygote) -> None:
+    names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    index = "model.safetensors.index.json"
+    files = {name: weights(40_000, 7) + name.encode() for name in names}
+    hub.add(
+        MLX_REPO, files | {"config.json": b"{}", index: b"{}", "tokenizer.json": b"{}", "README.md": b"#"}
+    )
+    done = run("pull", "magistral", "--backend", "mlx", "--yes")
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.strip())
+    assert folder.parent.parent == cached(MLX_REPO)
+    assert {p.name for p in folder.iterdir()} == {*names, "config.json", index}
+    assert (cached(BASE_REPO) / "refs" / "main").exists()
+    assert run("pull", "magistral:4bit", "--yes").stdout == done.stdout
+    assert not leftovers()
+    assert run("rm", "magistral:4bit", "--yes").returncode == 0
+    assert not cached(MLX_REPO).exists()
+
+
+def test_a_quant_and_a_backend_must_belong_together(hub: Hub, run: Zygote) -> None:
+    done = run("pull", "magistral:Q4_K_M", "--backend", "mlx", "--yes")
+    assert done.returncode == 3
+    assert "magistral:4bit" in done.stderr
+    assert not hub.asked
 
 
 def test_a_quant_can_be_named_and_parts_are_fetched_in_order(hub: Hub, run: Zygote) -> None:

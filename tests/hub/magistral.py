@@ -9,6 +9,8 @@ from tests.test_gguf import small
 
 WEIGHTS_REPO = "mistralai/Magistral-Small-2509-GGUF"
 BASE_REPO = "mistralai/Magistral-Small-2509"
+IMAGES_REPO = "unsloth/Magistral-Small-2509-GGUF"
+IMAGES = "mmproj-F16.gguf"
 WEIGHTS = "Magistral-Small-2509-Q4_K_M.gguf"
 
 
@@ -20,7 +22,7 @@ def weights(size: int = 3_000_000, seed: int = 0) -> bytes:
 
 
 def fill(hub: Hub, content: bytes | None = None) -> Hub:
-    """Magistral Small 1.2: one build, and the base repository beside it."""
+    """Magistral Small 1.2: one build, what encodes its images, and the base repository beside it."""
     hub.add(WEIGHTS_REPO, {WEIGHTS: content or weights(), "README.md": b"# Magistral"})
     hub.add(
         BASE_REPO,
@@ -31,4 +33,5 @@ def fill(hub: Hub, content: bytes | None = None) -> Hub:
             "consolidated.safetensors": b"never asked for",
         },
     )
+    hub.add(IMAGES_REPO, {IMAGES: weights(20_000, 3)})
     return hub
