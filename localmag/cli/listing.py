@@ -38,13 +38,13 @@ def list_(
     there = take()
     found = [h for h in there.all if everything or h.ours]
     for trouble in there.unread:
-        warn(trouble)
+        warn(_one_line(trouble))
     if as_json:
         say(json.dumps([_entry(h) for h in found], ensure_ascii=False))
         return
     wide, owned = (max(len(text(h)) for h in found) for text in (lambda h: h.name, _owner))
     for one in found:
-        say(f"{one.name:<{wide}}  {_bytes(one):>9}  {_owner(one):<{owned}}  {_state(one)}")
+        say(_one_line(f"{one.name:<{wide}}  {_bytes(one):>9}  {_owner(one):<{owned}}  {_state(one)}"))
         if one.state != "bundled":
             say(f"{'':<{wide}}  {_short(one.path)}")
     others = len(there.all) - len(found)

@@ -29,6 +29,7 @@ class Import:
 def save(one: Import) -> None:
     """Write it, whole or not at all; an earlier record of the same path goes."""
     file = _file(one.path)
+    file.parent.mkdir(exist_ok=True)
     aside = file.with_name(f"{file.stem}.{os.getpid()}.tmp")
     aside.write_text(json.dumps({"name": one.name, "path": os.fspath(one.path)}), encoding="utf-8")
     aside.replace(file)
@@ -52,6 +53,4 @@ def _file(path: Path) -> Path:
 
 
 def _folder() -> Path:
-    folder = paths.data() / "imports"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return paths.data() / "imports"

@@ -157,7 +157,7 @@ def tokenizer_at(found: Found, model: Model | None) -> Path | None:
     """The tekken.json beside it, or else of the model's own repository, if it was fetched."""
     folder = found.path if found.backend == "mlx" else found.path.parent
     beside = folder / TOKENIZER
-    if found.place != "Ollama" and beside.is_file():
+    if found.place != "Ollama" and places.is_regular(beside):
         return beside
     return cache.find(model.repo, TOKENIZER) if model and model.repo else None
 
@@ -241,7 +241,7 @@ def _part(model: Model, build: Build, path: Path | None, whole: int, known: list
 def _missing(copies: list[Here]) -> Iterator[Here]:
     """Imports of what has gone since."""
     for one in imports.every():
-        if not one.path.exists():
+        if not os.path.lexists(one.path):
             why = f"Nothing is at {one.path} any more."
             yield Here(
                 plain(one.name or one.path.stem),

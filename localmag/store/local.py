@@ -63,12 +63,15 @@ def locate(name: str, quant: str | None = None) -> Installed:
             return _bundled(model, model.build(quant or named))
         return _of_catalogue(model, quant or named)
     path = paths.expanded(name)
-    if _exists(path):
+    like_path = _looks_like_path(name)
+    if like_path and _exists(path):
         return _at(path)
     there = inventory.take()
     if copies := there.meant(name):
         return _first_ready(copies)
-    if _looks_like_path(name) and "@" not in name:
+    if _exists(path):
+        return _at(path)
+    if like_path and "@" not in name:
         raise NotFound(f"There is no file {path}.", "Check the path.")
     raise unknown(name, there)
 

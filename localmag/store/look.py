@@ -26,7 +26,7 @@ DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocab
 """The fields of a shape that are compared with the catalogue's."""
 
 _FORM = 1  # of what is kept: another number, and all is looked at again
-_MOST_HEADER = 100 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
+_MOST_HEADER = 32 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
 _MOST_CONFIG = 4 * 2**20
 _QUANT = re.compile(
     r"(?:^|[-_.:])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|F32|FP16|MXFP4(?:_MOE)?))$",
@@ -156,7 +156,7 @@ def _gguf(found: Found) -> Look:
     told = header.metadata
     return Look(
         size=size,
-        quant=_FILE_TYPES.get(header_int(told.get("general.file_type")), ""),
+        quant=_FILE_TYPES.get(_whole(told.get("general.file_type")), ""),
         title=str(told.get("general.name", ""))[:200],
         architecture=header.architecture[:60],
         tekken=told.get("tokenizer.ggml.model") == "gpt2" and told.get("tokenizer.ggml.pre") == "tekken",
@@ -183,7 +183,7 @@ def _unloadable(found: Found, header: gguf.Header, tensors: list[str]) -> tuple[
     return "", ""
 
 
-def header_int(value: object) -> int:
+def _whole(value: object) -> int:
     return value if type(value) is int else -1
 
 
@@ -224,7 +224,7 @@ def _mlx(found: Found) -> Look:
         title=found.label,
         architecture=architecture,
         tekken=kin,
-        context=header_int(text.get("max_position_embeddings", 0)),
+        context=_whole(text.get("max_position_embeddings", 0)),
         shape=shape,
         problem=problem,
         todo=todo,

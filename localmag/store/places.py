@@ -113,7 +113,7 @@ def ollama(tell: Tell) -> Iterator[Found]:
             for digest in _weights_of(manifest):
                 names.setdefault(root / "blobs" / f"sha256-{digest}", []).append(name)
         for blob, called in names.items():
-            if _is_regular(blob):
+            if is_regular(blob):
                 label, *hints = sorted(called, key=lambda n: (len(n), n))
                 yield Found("Ollama", blob, (blob,), label, tuple(hints))
 
@@ -123,7 +123,7 @@ def _lm_studio_folders() -> Iterator[Path]:
     home = Path.home()
     homes = [home / ".lmstudio", home / ".cache" / "lm-studio"]
     pointer = home / ".lmstudio-home-pointer"
-    if _is_regular(pointer) and pointer.stat().st_size < 4096:
+    if is_regular(pointer) and pointer.stat().st_size < 4096:
         named = pointer.read_text("utf-8", "replace").strip()
         homes[:0] = [Path(named)] if _is_absolute(named) else []
     for folder in homes:
@@ -175,10 +175,10 @@ def _weights_of(manifest: dict[str, Any]) -> Iterator[str]:
 
 def at(path: Path, place: Place = "import", label: str = "") -> Found | None:
     """The weights at a path: a GGUF (with its other parts), or an MLX build's folder. None if neither."""
-    if path.is_dir():
-        files = [p for p in path.iterdir() if _is_regular(p)]
+    if _is_folder(path):
+        files = [p for p in _listed(path, _untold) if is_regular(p)]
         return _mlx(path, files, place, label, ())
-    if not _is_regular(path):
+    if not is_regular(path):
         return None
     part = _PART.search(path.stem)
     if part is None:
@@ -187,7 +187,7 @@ def at(path: Path, place: Place = "import", label: str = "") -> Found | None:
     beside = (
         path.with_name(f"{stem}-{n:05}-of-{part[2]}.gguf") for n in range(1, min(int(part[2]), 999) + 1)
     )
-    parts = tuple(p for p in beside if _is_regular(p)) or (path,)
+    parts = tuple(p for p in beside if is_regular(p)) or (path,)
     return Found(place, parts[0], parts, label or stem, (stem, path.parent.name), int(part[2]))
 
 
@@ -237,7 +237,7 @@ def _walk(root: Path, depth: int, tell: Tell) -> Iterator[tuple[Path, list[Path]
             continue
         seen.add((about.st_dev, about.st_ino))
         entries = _listed(folder, tell)
-        yield folder, [p for p in entries if _is_regular(p)]
+        yield folder, [p for p in entries if is_regular(p)]
         if floor < depth:
             waiting += [(p, floor + 1) for p in entries if _is_folder(p)]
 
@@ -265,11 +265,15 @@ def _once(folders: Iterator[Path]) -> Iterator[Path]:
             yield folder
 
 
+def _untold(trouble: str) -> None:
+    """For a path that the user named: what is not there is said where it is used."""
+
+
 def _is_absolute(path: str) -> bool:
     return "\0" not in path and Path(path).is_absolute()
 
 
-def _is_regular(path: Path) -> bool:
+def is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError):
@@ -286,7 +290,7 @@ def _is_folder(path: Path) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     """A small JSON object, {} if that is not what the file holds."""
     try:
-        if not _is_regular(path) or path.stat().st_size > _MOST_JSON:
+        if not is_regular(path) or path.stat().st_size > _MOST_JSON:
             return {}
         told = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -2,7 +2,8 @@
 
 A file is taken for the model whose name's words are all in one of its own names: `Magistral-Small-2509` in
 `mistralai_Magistral-Small-2509-Q4_K_M.gguf`, in Ollama's `magistral:24b-small-2509-q4_K_M`, in a folder's
-name, or in what the header calls it. A name is a claim; a header of another shape refutes it.
+name, or in what the header calls it. Words beyond those, its quant and its publisher make it another model:
+someone's finetune. A name is a claim; a header of another shape refutes it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from localmag.store.look import ARCHITECTURES, DIMENSIONS, Look, quant_named
 from localmag.store.places import Found
 
 _WORD = re.compile(r"[a-z0-9]+")
+_SIZE = re.compile(r"\d+(b|bit)")
+_PACKAGING = frozenset(
+    "gguf mlx hf co com www huggingface registry ollama ai library latest ud i1 imat imatrix main "
+    "mistralai mistral lmstudio lm studio community unsloth bartowski ggml org mradermacher bf16 f16".split()
+)
+"""Words of names that speak of who packed the weights and how, and not of what they are."""
 
 
 def model_of(found: Found, look: Look) -> Model | None:
@@ -29,7 +36,8 @@ def model_of(found: Found, look: Look) -> Model | None:
         words = set(_WORD.findall(name.lower()))
         claims = [m for m in models if m.repo and _words(m.repo) <= words]
         if claims:
-            return max(claims, key=lambda m: len(_words(m.repo)))
+            claimed = max(claims, key=lambda m: len(_words(m.repo)))
+            return claimed if all(map(_says_nothing, words - _words(claimed.repo) - _quant(name))) else None
     return None
 
 
@@ -78,6 +86,15 @@ _SPELLED = {
     "ffn": "feed-forward width is",
     "vocabulary": "vocabulary is",
 }
+
+
+def _says_nothing(word: str) -> bool:
+    """Whether a word of a name tells no model from another."""
+    return word in _PACKAGING or bool(_SIZE.fullmatch(word))
+
+
+def _quant(name: str) -> set[str]:
+    return set(_WORD.findall(quant_named(name).lower()))
 
 
 def _is(build: Build, found: Found) -> bool:
