@@ -13,6 +13,7 @@ from localmag.errors import HubFailed
 from localmag.store import hub, transport
 from localmag.store.hub import Remote
 
+_NOTICE_S = 0.5
 _TRIES = 3  # connections in a row that may bring nothing before it is an error
 
 
@@ -54,8 +55,7 @@ def append(repo: str, commit: str, file: Remote, out: BinaryIO) -> Iterator[int 
                 "Check the proxy, and whether this network has a login page; then run this again to go on.",
             )
         if wait or in_vain:
-            yield Waiting("the hub is busy" if wait else "the connection broke", wait or 1.0)
-            time.sleep(wait or 1.0)
+            yield from _wait("the hub is busy" if wait else "the connection broke", wait or 1.0)
 
 
 def _from(repo: str, commit: str, file: Remote, start: int, *, ranged: bool) -> Iterator[bytes]:
@@ -72,6 +72,14 @@ def _from(repo: str, commit: str, file: Remote, start: int, *, ranged: bool) -> 
                 yield fresh
             if at >= file.size:
                 return
+
+
+def _wait(why: str, seconds: float) -> Iterator[Waiting]:
+    """Told again and again, so that whoever wants to stop can do so meanwhile."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        yield Waiting(why, left)
+        time.sleep(min(left, _NOTICE_S))
 
 
 def _write(out: BinaryIO, chunk: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 from localmag.tui.app import SAVING_S, ChatApp
 from localmag.tui.offers import Models, Offer, Sight
@@ -54,17 +55,32 @@ def run(
         theme=theme,
         show_thinking=show_thinking,
     )
-    code = app.run()
-    saved = app.chat.turns.close(SAVING_S)
-    if app.getting and (news := app.getting.close(PULL_S)):
-        sys.stderr.write(f"{news}\n")
-    if not saved:
-        sys.stderr.write("The engine did not stop in time; the reply is kept up to its last second.\n")
-    if app.chat.turns.closing_error:
-        sys.stderr.write(f"{app.chat.turns.closing_error}\n")
-    if unsent := app.chat.unsent:
-        sys.stderr.write(f"Not sent:\n{unsent}\n")
+    try:
+        code = app.run()
+    finally:  # also where a signal ends it
+        _close(app)
     if code is None and app.return_code:
         return app.return_code
     error = app.chat.error
     return error.exit_code if error else code or 0
+
+
+def _close(app: ChatApp) -> None:
+    """Save what is not saved yet, and say what the user should know of it."""
+    turns = app.chat.turns
+    news = []
+    if not turns.close(SAVING_S, app.chat.unsent):
+        news.append("The engine did not stop in time; the reply is kept up to its last second.")
+    if app.getting and (told := app.getting.close(PULL_S)):
+        news.append(told)
+    if turns.closing_error:
+        news.append(str(turns.closing_error))
+    if turns.unsent and turns.kept_in is None:
+        news.append(f"Not sent:\n{turns.unsent}")
+    elif turns.unsent:
+        again = f"localmag chat --resume {turns.kept_in}" if turns.kept_in else "localmag chat"
+        news.append(f"What you had not sent is kept: `{again}` brings it back.")
+    with suppress(OSError):  # the terminal may have gone
+        for line in news:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

@@ -14,7 +14,7 @@ from textual.driver import Driver
 from textual.screen import Screen
 
 from localmag.errors import WrongUsage
-from localmag.tui.bursts import gathering
+from localmag.tui.driver import patient
 from localmag.tui.offers import GET, Models
 from localmag.tui.opening import Label, Opening
 from localmag.tui.screens.chat import ChatScreen
@@ -63,7 +63,7 @@ class ChatApp(App[int]):
         self.theme = theme or preferred(os.environ)
 
     def get_driver_class(self) -> type[Driver]:
-        return gathering(super().get_driver_class())
+        return patient(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[None]:
         return self.chat
@@ -112,7 +112,8 @@ class ChatApp(App[int]):
     def _tell_pull(self, news: str) -> None:
         if news != self.chat.aside:
             self.chat.aside = news
-            self.chat.draw()
+            if self.chat.opened:  # else it is drawn with the opening
+                self.chat.call_later(self.chat.draw)
 
     def action_help(self) -> None:
         from localmag.tui.screens.help import HelpScreen  # rarely shown, so rarely imported

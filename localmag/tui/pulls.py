@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from localmag.store.pull import Plan
 
 _log = logging.getLogger(__name__)
-
-_TELL_S = 0.05  # between two new states while bytes arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +149,15 @@ class Pull:
         from localmag.store import pull as store
         from localmag.tui.tally import Tally
 
-        tally, told = Tally(plan), 0.0
+        tally = Tally(plan)
         self.state = Going(tally.progress())
         steps = store.fetch(plan)
         try:
             for step in steps:
-                news = tally.take(step)
+                tally.take(step)
                 if cancel.is_set():
                     return Stopped(tally.progress())
-                if news or time.monotonic() - told > _TELL_S:
-                    told = time.monotonic()
-                    self.state = Going(tally.progress(), stopping=cancel.is_set())
+                self.state = Going(tally.progress())
             return Finished(tuple(f"{line}." for line in store.contradictions(plan)))
         except LocalmagError as exc:
             return Failed(exc, tally.progress())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,25 +25,21 @@ class Tally:
         self._fetched = 0
         self._waiting = ""
 
-    def take(self, step: Step) -> bool:
-        """Whether this is news to be told at once: another phase, or a wait, and not merely more bytes."""
-        waiting, self._waiting = self._waiting, ""
-        news = bool(waiting)
+    def take(self, step: Step) -> None:
+        self._waiting = ""
         match step:
             case Fetching(file, done):
                 self._fetched += max(0, done - self._files[self._place(file)].done)
                 self._sample()
                 # Once all bytes are here the last are hashed, and nothing more is said until that is done.
                 phase: Phase = "checking" if done == file.size else "fetching"
-                news |= self._set(file, FileProgress(file.path, file.size, done, phase))
+                self._set(file, FileProgress(file.path, file.size, done, phase))
             case Checking(file, done):
-                news |= self._set(file, FileProgress(file.path, file.size, file.size, "checking", done))
+                self._set(file, FileProgress(file.path, file.size, file.size, "checking", done))
             case Verified(file):
-                news |= self._set(file, FileProgress(file.path, file.size, file.size, "verified", file.size))
+                self._set(file, FileProgress(file.path, file.size, file.size, "verified", file.size))
             case Waiting(why, seconds):
-                self._waiting = f"{why}; trying again in {seconds:.0f} s"
-                news = True
-        return news
+                self._waiting = f"{why}; trying again in {math.ceil(seconds)} s"
 
     def progress(self) -> Progress:
         return Progress(tuple(self._files), self._rate(), self._waiting)
@@ -50,11 +47,8 @@ class Tally:
     def _place(self, file: Wanted) -> int:
         return self._at[file.repo, file.path]
 
-    def _set(self, file: Wanted, now: FileProgress) -> bool:
-        """Whether it is in another phase now."""
-        place = self._place(file)
-        before, self._files[place] = self._files[place], now
-        return before.phase != now.phase
+    def _set(self, file: Wanted, now: FileProgress) -> None:
+        self._files[self._place(file)] = now
 
     def _sample(self) -> None:
         now = self._clock()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localmag.errors import LocalmagError, RunFailed
 from localmag.tui.reply import Reply, earlier
+from localmag.tui.unsent import Keeper
 from localmag.types import Cancel, Event
 
 if TYPE_CHECKING:  # a database is no part of the first paint
@@ -29,9 +30,16 @@ class Conversation(Protocol):
     """What the screen needs of `localmag.chat.Conversation`."""
 
     @property
+    def id(self) -> str | None: ...
+
+    @property
     def entries(self) -> Sequence[Entry]: ...
 
     def send(self, text: str, cancel: Cancel) -> Iterator[Event]: ...
+
+    def left_unsent(self) -> str: ...
+
+    def keep_unsent(self, text: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -43,9 +51,10 @@ Opener = Callable[[Report], Conversation]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The conversation is there, with what was said in it before."""
+    """The conversation is there, with what was said in it before, and what was written and not sent."""
 
     earlier: tuple[Reply, ...]
+    unsent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +92,13 @@ class Turns:
         self._cancel = threading.Event()
         self._closing = False
         self.closing_error: LocalmagError | None = None
-        """What kept the last reply from being saved, once closed."""
+        """What kept the last reply, or what was not sent, from being saved, once closed."""
+        self.unsent = ""
+        """What was not sent, once closed."""
+        self.kept_in: str | None = None
+        """The session that keeps `unsent`; empty for one that is not there yet, None if it is not kept."""
+        self._waiting = ""  # sent, and not in the conversation's hands yet
+        self._keeper: Keeper | None = None
         self._thread = threading.Thread(target=self._run, name="localmag-turns", daemon=True)
 
     # ── the screen's side ─────────────────────────────────────────────────────────────────────────
@@ -94,6 +109,7 @@ class Turns:
     def send(self, text: str) -> None:
         """Send one message, once the conversation is open. One at a time: the caller waits for `Ended`."""
         self._cancel.clear()
+        self._waiting = text
         self._texts.put(text)
 
     def stop(self) -> None:
@@ -108,13 +124,25 @@ class Turns:
             notes.append(self._notes.popleft())
         return notes
 
-    def close(self, timeout: float) -> bool:
-        """Stop, let the partial reply be saved, end the thread. False if it did not end in time."""
+    def take_back(self) -> str:
+        """The message that the conversation did not take, which is the caller's again."""
+        text, self._waiting = self._waiting, ""
+        return text
+
+    def keep(self, text: str) -> None:
+        """Keep what is written and was not sent, for the case that this is the end."""
+        if self._keeper is not None:
+            self._keeper.put(_joined(self._waiting, text))
+
+    def close(self, timeout: float, unsent: str = "") -> bool:
+        """Stop, let the partial reply and `unsent` be saved, end the thread. False if that took too long."""
         self._closing = True
+        self.unsent = unsent
         self._cancel.set()
         self._texts.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
+        self.unsent = _joined(self._waiting, unsent)
         return not self._thread.is_alive()
 
     # ── the thread's side ─────────────────────────────────────────────────────────────────────────
@@ -144,14 +172,23 @@ class Turns:
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
             self._put(Failed(_told(exc), taken=False))
             return None
-        self._put(Opened(earlier(conversation.entries)))
+        self._put(Opened(earlier(conversation.entries), self._left_unsent(conversation)))
         return conversation
+
+    def _left_unsent(self, conversation: Conversation) -> str:
+        try:
+            left = conversation.left_unsent()
+        except LocalmagError:  # of a full disk, say, a conversation can still be read
+            return ""
+        self._keeper = Keeper(conversation.keep_unsent)
+        return left
 
     def _turn(self, conversation: Conversation, text: str) -> None:
         taken = False
         try:
             events = conversation.send(text, self._cancel)
             taken = True
+            self._waiting = ""
             for event in events:
                 self._put(event)
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
@@ -159,9 +196,19 @@ class Turns:
 
     def _close(self, conversation: Conversation) -> None:
         try:
-            conversation.close()
+            try:
+                if self._keeper is not None:
+                    self._keeper.close()
+                    conversation.keep_unsent(_joined(self._waiting, self.unsent))
+                    self.kept_in = conversation.id or ""
+            finally:
+                conversation.close()
         except LocalmagError as exc:
             self.closing_error = exc
+
+
+def _joined(*texts: str) -> str:
+    return "\n\n".join(text for text in texts if text.strip())
 
 
 def _told(exc: Exception) -> LocalmagError:

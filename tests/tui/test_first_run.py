@@ -43,7 +43,10 @@ class World:
     failure: Exception | None = None
 
     def models(self) -> Models:
-        return Models(lambda: self.sight, self.opening)
+        return Models(self.look, self.opening)
+
+    def look(self) -> Sight:
+        return self.sight
 
     def opening(self, offer: Offer) -> Opening:
         if self.failure:

@@ -29,6 +29,8 @@ FRAME_S = 0.06
 """Seconds between two drawings of what streams in."""
 TICK_S = 0.25
 """Seconds between two drawings while only the clocks move."""
+KEEP_S = 0.5
+"""Age that unsent text may reach before it is written down."""
 QUIT_S = 3.0
 """Seconds in which a second Ctrl+C quits."""
 WIDE = 100
@@ -73,9 +75,9 @@ class ChatScreen(Screen[None]):
         self.reasoning_open: bool | None = None
         """What the user chose with Ctrl+T; None leaves it to the width and the state."""
         self._loaded: float | None = None
-        self._text = ""
         self._begun = False
         self._frame: Timer | None = None
+        self._keeping: Timer | None = None
         self._quit_asked = -QUIT_S
 
     def compose(self) -> ComposeResult:
@@ -122,8 +124,11 @@ class ChatScreen(Screen[None]):
 
     def _take(self, note: Note, now: float) -> None:
         match note:
-            case Opened(earlier):
+            case Opened(earlier, unsent):
                 self._show_earlier(earlier, now)
+                if unsent:
+                    self.composer.put_back(unsent)
+                self._keep_soon()
             case Began():
                 self._begun = True
             case Failed(error, taken):
@@ -156,7 +161,7 @@ class ChatScreen(Screen[None]):
         elif self._begun:
             self.current.fail(error, now)
             if not taken:  # so it is not on disk either: the user's again
-                self.composer.put_back(self._text)
+                self.composer.put_back(self.turns.take_back())
         # Otherwise a message waits for a conversation that did not open: opening is tried again for it.
         if not self.opened:
             self.opening_error = error
@@ -164,7 +169,7 @@ class ChatScreen(Screen[None]):
     def _send(self, text: str) -> None:
         now = self.clock()
         reply = Reply(text, now)
-        self._text, self._begun = text, False
+        self._begun = False
         self.current = reply
         self.replies.append(reply)
         self.transcript.add([reply], now)
@@ -177,6 +182,7 @@ class ChatScreen(Screen[None]):
         assert reply is not None
         reply.cut(now)
         self._ticker.pause()
+        self._keep_soon()
         if not self.queued:
             return
         if reply.state is State.DONE:
@@ -259,6 +265,23 @@ class ChatScreen(Screen[None]):
         if not whole:
             return f"context {used:,}" if used else ""
         return f"context {used:,} / {whole:,} ({used / whole:.0%})"
+
+    # ── what is not sent yet ──────────────────────────────────────────────────────────────────────
+
+    @on(Composer.Changed)
+    def _keep_soon(self) -> None:
+        """Have what is written kept within `KEEP_S`: nobody knows when this ends."""
+        if self._keeping is None and self.opened:
+            self._keeping = self.set_timer(KEEP_S, self._keep)
+
+    def _keep(self) -> None:
+        self._keeping = None
+        self.turns.keep(self.unsent)
+
+    @property
+    def unsent(self) -> str:
+        """What was written and never sent."""
+        return "\n\n".join(part for part in (*self.queued, self.composer.text) if part.strip())
 
     # ── what the user does ────────────────────────────────────────────────────────────────────────
 
@@ -345,11 +368,6 @@ class ChatScreen(Screen[None]):
         if self.opening_error or not self.replies or any(not reply.error for reply in self.replies):
             return self.opening_error
         return self.replies[-1].error
-
-    @property
-    def unsent(self) -> str:
-        """What was written and never sent."""
-        return "\n\n".join(part for part in (*self.queued, self.composer.text) if part.strip())
 
 
 def first_line(text: str) -> str:

@@ -70,7 +70,7 @@ class PullScreen(Screen[Left]):
         state, width = self.pull.state, self.app.size.width
         if (state, width) == self._drawn or not self.is_current:
             return
-        other = self._drawn is None or type(state) is not type(self._drawn[0])
+        other = self._drawn is None or _phase(state) != _phase(self._drawn[0])
         self._drawn = state, width
         if isinstance(state, Finished):
             self.dismiss(Left.HERE)
@@ -91,7 +91,7 @@ class PullScreen(Screen[Left]):
         self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        going = isinstance(self.pull.state, Going)
+        going = isinstance(self.pull.state, Going) and not self.pull.state.stopping
         match action:
             case "stop":
                 return going
@@ -134,3 +134,8 @@ class PullScreen(Screen[Left]):
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#pull-body", VerticalScroll).scroll_relative(y=lines, animate=False)
+
+
+def _phase(state: State) -> tuple[type[State], bool]:
+    """What keys and button depend on."""
+    return type(state), isinstance(state, Going) and state.stopping
