@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
 
@@ -112,3 +113,21 @@ def test_a_look_leaves_lists_of_strings_out_and_still_checks_them(path: Path) ->
     path.write_bytes(whole)
     with pytest.raises(BadFile, match="more than the file can hold"):
         gguf.read(path, strings=False)
+
+
+@pytest.mark.parametrize("kind", [0, 7, 8, 9, 12], ids=["bytes", "bools", "strings", "lists", "doubles"])
+def test_a_list_without_end_is_refused_at_once(path: Path, kind: int) -> None:
+    """As long as the file allows: of 40 GB, none of them on the disk."""
+    lists = _string("x") + struct.pack("<IIQ", 9, kind, 2**30)
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 2) + lists)
+    os.truncate(path, 40 * 2**30)
+    with pytest.raises(BadFile, match="counts more"):
+        gguf.read(path)
+
+
+@pytest.mark.parametrize(("tensors", "pairs"), [(1, 2**30), (2**30, 1), (2**23, 2**16)])
+def test_a_header_without_end_is_refused_soon(path: Path, tensors: int, pairs: int) -> None:
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, tensors, pairs))
+    os.truncate(path, 40 * 2**30)
+    with pytest.raises(BadFile):
+        gguf.read(path)

@@ -25,6 +25,11 @@ _SCALARS = {
 }  # fmt: skip
 _STRING, _ARRAY = 8, 9
 _MAX_DEPTH = 4  # arrays in arrays: none is known in the wild
+_MOST_BYTES = (
+    128 * 2**20
+)  # of a header: true ones take up to 20 MB, and a lie about one must not take minutes
+_MOST_PAIRS = 2**16  # of metadata: true files have under a hundred
+_MOST_ITEMS = 2**22  # of a list: true vocabularies and their merges have under a million
 _TOKENS = "tokenizer.ggml.tokens"
 
 # ggml type → (values per block, bytes per block), from ggml-common.h; what is not here is not size-checked.
@@ -161,6 +166,7 @@ def read(path: Path, *, strings: bool = True) -> Header:
 class _Reader:
     def __init__(self, path: Path, data: mmap.mmap, keep_strings: bool) -> None:
         self.path, self.data, self.at, self.size = path, data, 4, len(data)
+        self.limit = min(self.size, _MOST_BYTES)
         self.keep_strings = keep_strings
         self.passed_over = 0
 
@@ -170,7 +176,7 @@ class _Reader:
             raise BadFile(
                 f"{self.path} is GGUF version {version}, and 2 and 3 are known.", "Fetch a newer build."
             )
-        tensors, pairs = self.count(24), self.count(13)
+        tensors, pairs = self.count(24), self.count(13, _MOST_PAIRS)
         metadata: dict[str, Value] = {}
         left_out: dict[str, int] = {}
         for _ in range(pairs):
@@ -205,16 +211,16 @@ class _Reader:
 
     def scalar(self, form: str) -> int | float | bool:
         size = struct.calcsize(form)
-        if self.at + size > self.size:
+        if self.at + size > self.limit:
             self.broken("it ends inside its header")
         (value,) = struct.unpack_from(form, self.data, self.at)
         self.at += size
         return value  # type: ignore[no-any-return]
 
-    def count(self, least: int) -> int:
+    def count(self, least: int, most: int = _MOST_BYTES) -> int:
         """A number of things of at least `least` bytes each: more than the file could hold is a lie."""
         n = int(self.scalar("<Q"))
-        if n * least > self.size - self.at:
+        if n * least > self.limit - self.at or n > most:
             self.broken("it ends inside its header, or its header counts more than the file can hold")
         return n
 
@@ -238,12 +244,12 @@ class _Reader:
             self.broken("its metadata nests too deeply")
         kind = int(self.scalar("<I"))
         if kind == _STRING:
-            return self.strings(self.count(8))
+            return self.strings(self.count(8, _MOST_ITEMS))
         if kind not in _SCALARS:
-            return [self.value(kind, depth) for _ in range(self.count(12))]
+            return [self.value(kind, depth) for _ in range(self.count(12, _MOST_ITEMS))]
         form = _SCALARS[kind]
         size = struct.calcsize(form)
-        n = self.count(size)
+        n = self.count(size, _MOST_ITEMS)
         values = struct.unpack_from(f"<{n}{form[1]}", self.data, self.at)
         self.at += n * size
         return list(values)
@@ -251,13 +257,13 @@ class _Reader:
     def strings(self, n: int) -> list[Value]:
         """There are hundreds of thousands of them: this loop calls as little as it can."""
         found: list[Value] = []
-        data, at, size = self.data, self.at, self.size
+        data, at, limit = self.data, self.at, self.limit
         length_at = struct.Struct("<Q").unpack_from
         for _ in range(n):
             end = at + 8
-            if end <= size:
+            if end <= limit:
                 at, end = end, end + length_at(data, at)[0]
-            if end > size:
+            if end > limit:
                 self.broken("it ends inside its header, or its header counts more than the file can hold")
             if self.keep_strings:
                 found.append(data[at:end].decode("utf-8", "replace"))
