@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 
 from localmag.engines import Engine
 from localmag.errors import Cancelled, LocalmagError, NotFound, RunFailed, WrongUsage
-from localmag.sessions import Draft, Entry, Outcome, Session, Sessions, Setup, well_formed
+from localmag.sessions import Draft, Entry, Outcome, Session, Sessions, Setup, Unsent, well_formed
 from localmag.stream import Fold
 from localmag.types import (
     Cancel,
@@ -100,6 +100,7 @@ class Conversation:
         self._seed = seed
         self._writing = False
         self._unsaved: tuple[Draft, Message, Outcome] | None = None
+        self._unsent: Unsent | None = None
 
     @property
     def id(self) -> str | None:
@@ -150,9 +151,29 @@ class Conversation:
         self._say(Message.of("user", well_formed(text)))
         return self._reply(cancel)
 
+    def left_unsent(self) -> str:
+        """What was being written when an earlier program ended, here or where no conversation was yet.
+
+        It is this program's from now on: it is kept until `keep_unsent` is given something else.
+        """
+        if self._sessions is None:
+            return ""
+        if self._unsent is None:
+            self._unsent = self._sessions.unsent(self.id)
+        return self._unsent.text
+
+    def keep_unsent(self, text: str) -> None:
+        """Keep what is being written and not sent yet. From any thread, once `left_unsent` was asked for."""
+        if self._unsent is not None:
+            self._unsent.keep(text, self.id)
+
     def close(self) -> None:
         """Save what could not be saved yet, if anything. The engine and the sessions stay open."""
-        self._save_unsaved()
+        try:
+            self._save_unsaved()
+        finally:
+            if self._unsent is not None:
+                self._unsent.close()
 
     # ── Underneath ────────────────────────────────────────────────────────────────────────────────
 

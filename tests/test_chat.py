@@ -529,3 +529,25 @@ def test_the_whole_reply_costs_no_more_per_event_at_its_end(sessions: Sessions) 
     assert len(rows) >= 4
     assert max(rows) <= 2500
     assert sum(rows) == 10_000
+
+
+# ── What is not sent ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_written_moves_into_the_conversation_with_its_first_message(sessions: Sessions) -> None:
+    talk = Conversation.new(sessions, Stage(REPLY), SETUP)
+    assert talk.left_unsent() == ""
+    talk.keep_unsent("What is")
+    list(talk.send("What is 2 + 2?", NEVER))
+    talk.keep_unsent("And then")
+    talk.close()
+    assert Conversation.new(sessions, Stage(), SETUP).left_unsent() == ""
+    assert talk.id
+    assert Conversation.resume(sessions, talk.id, Stage(), SETUP).left_unsent() == "And then"
+
+
+def test_without_a_database_nothing_is_kept() -> None:
+    talk = Conversation.new(None, Stage(REPLY), SETUP)
+    assert talk.left_unsent() == ""
+    talk.keep_unsent("What is")
+    talk.close()

@@ -55,7 +55,7 @@ def sessions() -> Iterator[Sessions]:
 
 
 def leftovers(store: Sessions) -> list[str]:
-    return [p.name for p in store.path.parent.iterdir() if "-writing-" in p.name]
+    return [p.name for p in store.path.parent.iterdir() if "-writing-" in p.name or "-unsent-" in p.name]
 
 
 # ── What is kept comes back ───────────────────────────────────────────────────────────────────────
@@ -252,6 +252,54 @@ def test_a_draft_whose_program_is_gone_is_closed_as_cut_off(sessions: Sessions) 
     assert entry.outcome == Outcome(Stop.ERROR, thinking_s=1.5, error=CUT_OFF)
     assert leftovers(sessions) == []
     sessions.append_user(id, HELLO, after=entry.id)
+
+
+def test_what_was_not_sent_goes_to_the_next_program_on_that_conversation(sessions: Sessions) -> None:
+    id = sessions.create(HELLO, SETUP).session.id
+    for place, text in ((id, "first"), (id, "second"), (None, "to nobody yet")):
+        with Sessions() as other:
+            unsent = other.unsent(None)
+            unsent.keep("once", None)
+            unsent.keep(text, place)
+            unsent.close()
+    here = sessions.unsent(id)
+    assert here.text == "first\n\nsecond"
+    assert sessions.unsent(id).text == ""  # it is somebody's
+    here.close()
+    assert sessions.unsent(id).text == "first\n\nsecond"
+    assert sessions.unsent(None).text == "to nobody yet"
+
+
+def test_a_program_that_was_killed_leaves_what_was_not_sent(sessions: Sessions) -> None:
+    code = """
+import os, signal
+from localmag.sessions import Sessions
+unsent = Sessions().unsent(None)
+unsent.keep("half a thou", None)
+os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode
+    unsent = sessions.unsent(None)
+    assert unsent.text == "half a thou"
+    unsent.keep("", None)
+    unsent.close()
+    assert sessions.unsent(None).text == ""
+
+
+def test_what_was_not_sent_outlives_its_conversation_only_where_it_is_being_written(
+    sessions: Sessions,
+) -> None:
+    id = sessions.create(HELLO, SETUP).session.id
+    with Sessions() as other:
+        left = other.unsent(id)
+        left.keep("left", id)
+        left.close()
+        open_there = other.unsent(id)
+        open_there.keep("being written", id)
+        sessions.remove(id)
+        open_there.keep("being written still", id)
+        open_there.close()
+    assert sessions.unsent(None).text == "being written still"
 
 
 def test_two_programs_on_one_conversation_do_not_talk_across_each_other(sessions: Sessions) -> None:

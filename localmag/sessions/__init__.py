@@ -5,6 +5,7 @@ What is promised, and what it rests on:
 - What was committed survives `kill -9` and a power cut: write-ahead log, synced at every commit.
 - A reply being written is a `Draft`: its events are only ever appended, so that saving costs the same at
   its end as at its beginning; `finish` replaces them by the message's parts in one transaction.
+- What is being written and not sent is kept likewise (`Unsent`) and given back where it was being written.
 - A draft whose program is gone is found at the next look and closed as `Stop.ERROR`, its text kept. Whether
   the program is gone is known, not guessed: each draft holds a lock that dies with its process.
 - A file that is damaged, foreign or from a newer localmag is refused and left as it is.
@@ -25,6 +26,7 @@ from localmag.errors import NotFound, WrongUsage
 from localmag.sessions import rows
 from localmag.sessions.files import Lock, mapped, opened
 from localmag.sessions.records import Entry, Outcome, Session, Setup, Transcript, well_formed
+from localmag.sessions.unsent import Unsent
 from localmag.stream import fold
 from localmag.types import Event, Message, Stop, ThinkingClosed
 
@@ -37,6 +39,7 @@ __all__ = [
     "Sessions",
     "Setup",
     "Transcript",
+    "Unsent",
     "well_formed",
 ]
 
@@ -124,6 +127,10 @@ class Sessions:
             raise
         draft = self._drafts[id] = Draft(self, id, session, setup, now, lock)
         return draft
+
+    def unsent(self, session: str | None) -> Unsent:
+        """Where to keep what is being written to that session (None: to one that is not there yet)."""
+        return Unsent(self, session)
 
     def rename(self, id: str, title: str) -> Session:
         with self._writing() as db:

@@ -65,6 +65,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX arrivals_message ON arrivals(message)",
     ),
+    (
+        # What is being written and not sent yet, one row per program; session: NULL before there is one.
+        """CREATE TABLE unsent (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            session TEXT REFERENCES sessions(id) ON DELETE CASCADE,
+            text TEXT NOT NULL
+        )""",
+    ),
 )
 """Statements that lead from format N to N + 1. Only ever appended to: files of every format exist."""
 

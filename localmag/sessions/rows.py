@@ -286,5 +286,31 @@ def _event(kind: str, text: str, detail: str) -> Event:
     return Malformed(text, json.loads(detail))
 
 
+# ── Unsent ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def insert_unsent(db: sqlite3.Connection, session: str | None, text: str) -> int:
+    id = db.execute("INSERT INTO unsent (session, text) VALUES (?, ?)", (session, text)).lastrowid
+    assert id is not None  # for the type checker: an INSERT has just succeeded
+    return id
+
+
+def put_unsent(db: sqlite3.Connection, id: int, session: str | None, text: str) -> None:
+    """Also where the row went with a session that was removed: what is being written belongs to none then."""
+    db.execute(
+        "INSERT OR REPLACE INTO unsent VALUES (?, (SELECT id FROM sessions WHERE id = ?), ?)",
+        (id, session, well_formed(text)),
+    )
+
+
+def unsent(db: sqlite3.Connection, session: str | None) -> dict[int, str]:
+    """Texts by id, oldest first."""
+    return dict(db.execute("SELECT id, text FROM unsent WHERE session IS ? ORDER BY id", (session,)))
+
+
+def delete_unsent(db: sqlite3.Connection, ids: Iterable[int]) -> None:
+    db.executemany("DELETE FROM unsent WHERE id = ?", [(id,) for id in ids])
+
+
 def _marks(count: int) -> str:
     return ", ".join("?" * count)

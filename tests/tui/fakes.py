@@ -67,6 +67,11 @@ class ScriptedConversation:
         self.entries = [Entry(n, message, 0.0) for n, message in enumerate(messages)]
         self.closed = False
         self.sent: list[str] = []
+        self.left = ""
+        """What an earlier program left unsent."""
+        self.kept: list[str] = []
+
+    id = None
 
     def send(self, text: str, cancel: Cancel) -> Iterator[Event]:
         self.sent.append(text)
@@ -80,6 +85,12 @@ class ScriptedConversation:
                 raise step
             else:
                 yield step
+
+    def left_unsent(self) -> str:
+        return self.left
+
+    def keep_unsent(self, text: str) -> None:
+        self.kept.append(text)
 
     def close(self) -> None:
         self.closed = True

@@ -30,6 +30,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._pending = b""
         self.raw = b""
+        self._hung_up = False
         self._here, there = pty.openpty()
         _resize(there, columns, rows)
         self.process = subprocess.Popen(
@@ -51,7 +52,8 @@ class Terminal:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._here)
+        if not self._hung_up:
+            os.close(self._here)
 
     @property
     def text(self) -> str:
@@ -64,6 +66,22 @@ class Terminal:
         self.screen.resize(rows, columns)
         _resize(self._here, columns, rows)
         os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def hang_up(self, seconds: float = 60) -> int:
+        """Close the window; returns the program's exit code. No SIGHUP comes: nothing is controlled by it."""
+        self._hung_up = True
+        os.close(self._here)
+        return self.process.wait(seconds)
+
+    def pause(self, seconds: float) -> None:
+        """Read for so long."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._read(0.05):
+            pass
+
+    def echoes(self) -> bool:
+        """Whether the terminal is as a shell leaves it."""
+        return bool(termios.tcgetattr(self._here)[3] & termios.ECHO)
 
     def until(self, *texts: str, seconds: float = 90) -> None:
         """Read until all of these stand on the screen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from localmag.tui.screens.chat import ChatScreen
 from localmag.tui.screens.help import HelpScreen
 from localmag.tui.worker import Report
 from localmag.types import (
+    Cancel,
     Done,
     Event,
     Loading,
@@ -83,7 +84,7 @@ async def running(app: ChatApp, size: tuple[int, int] = (120, 30)) -> AsyncItera
         try:
             yield driver
         finally:
-            app.chat.turns.close(20)
+            app.chat.turns.close(20, app.chat.unsent)
 
 
 def run(coroutine: Coroutine[Any, Any, None]) -> None:
@@ -626,7 +627,46 @@ def test_leaving_while_it_writes_lets_the_partial_reply_be_saved(keys: list[str]
     run(test())
     assert app.chat.turns.close(20)
     assert talk.closed
-    assert app.chat.unsent == "unsent"
+    assert talk.kept[-1] == "unsent"
+    assert app.chat.turns.kept_in == ""
+
+
+def test_what_is_not_sent_is_kept_while_it_is_written_and_is_there_again() -> None:
+    talk = ScriptedConversation([TextDelta("partial"), Gate(), DONE])
+    talk.left = "from yesterday"
+
+    async def test() -> None:
+        async with running(ChatApp(talk.opener(), LABEL)) as it:
+            assert it.chat.composer.text == "from yesterday"
+            await it.pilot.press("!")
+            await until(it.pilot.pause, lambda: talk.kept[-1:] == ["from yesterday!"])
+            await it.pilot.press("enter")
+            await it.until_shown("partial")
+            await until(it.pilot.pause, lambda: talk.kept[-1:] == [""])
+            await it.say("next")
+            it.chat.composer.insert("after that")
+            await until(it.pilot.pause, lambda: talk.kept[-1:] == ["next\n\nafter that"])
+
+    run(test())
+
+
+def test_a_message_that_was_not_taken_counts_as_not_sent() -> None:
+    talk = ScriptedConversation()
+
+    def send(text: str, cancel: Cancel) -> Iterator[Event]:
+        Gate().wait(cancel)
+        raise WrongUsage("It has gone on elsewhere.", "Look there.")
+
+    talk.send = send  # type: ignore[method-assign]
+    app = ChatApp(talk.opener(), LABEL)
+
+    async def test() -> None:
+        async with running(app) as it:
+            await it.say("Go")
+            await until(it.pilot.pause, lambda: talk.kept[-1:] == ["Go"])
+
+    run(test())
+    assert (app.chat.turns.unsent, talk.kept[-1]) == ("Go", "Go")
 
 
 def test_one_ctrl_c_stops_and_only_a_second_one_leaves() -> None:

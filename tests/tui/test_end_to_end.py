@@ -69,6 +69,51 @@ def test_what_is_typed_or_pasted_while_the_program_starts_is_there_and_not_sent(
         assert "▌" not in it.text
 
 
+@pytest.mark.parametrize("how", ["kill -9", "SIGTERM", "hang up", "quit"])
+def test_what_is_written_and_not_sent_survives_whatever_ends_the_program(how: str) -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo"]) as it:
+        it.until("● ready")
+        it.type("half a thou")
+        it.until("half a thou")
+        it.pause(1.0)
+        match how:
+            case "kill -9":
+                it.process.kill()
+                it.end()
+            case "SIGTERM":
+                it.process.terminate()
+                assert it.end() == 128 + signal.SIGTERM
+                assert it.echoes()
+            case "hang up":
+                assert it.hang_up() == 129
+            case "quit":
+                it.type(CTRL_Q)
+                assert it.end() == 0
+                assert b"`localmag chat` brings it back." in it.raw
+
+    with Terminal(["chat", "demo"]) as it:
+        it.until("● ready", "│ half a thou")
+
+
+def test_a_program_that_was_stopped_goes_on_and_leaves_the_terminal_as_it_was() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo"]) as it:
+        it.until("● ready")
+        for letter in "ab":
+            os.kill(it.process.pid, signal.SIGSTOP)
+            time.sleep(0.2)
+            os.kill(it.process.pid, signal.SIGCONT)
+            it.pause(0.5)
+            it.type(letter)
+        it.until("│ ab ")
+        it.type(CTRL_Q)
+        assert it.end() == 0
+        assert it.echoes()
+
+
 def test_esc_stops_the_real_engine_and_the_chat_goes_on() -> None:
     from tests.tui.terminal import Terminal
 
