@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,7 +32,8 @@ WEIGHTS = "mistralai/Magistral-Small-2509-GGUF"
     "path",
     [
         "../x", "a/../../x", "/etc/passwd", "C:/x", "C:x", "\\\\host\\x", "a\\..\\x", "", ".", "a/./..",
-        "x\0y", "a\nb", "NUL:", "x\x1b[2J", "..",
+        "x\0y", "a\nb", "NUL:", "x\x1b[2J", "..", "nul", "NUL.gguf", "a/con.txt", "com1", "LPT9.x",
+        "aux .gguf", "a./x", "x.gguf.", "x ", ".. /x", "CONIN$", "x\u202ey",
     ],
 )  # fmt: skip
 def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
@@ -130,6 +133,34 @@ def test_the_cache_is_where_the_client_has_it(
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert cache.root() == Path(where)
+
+
+SEE = """
+from huggingface_hub import constants
+from localmag.store import cache
+print(cache.root(), constants.HF_HUB_CACHE, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {},
+        {"HF_HOME": "~/h"},
+        {"HF_HOME": "$HOME/h", "XDG_CACHE_HOME": "/unused"},
+        {"HF_HUB_CACHE": "$HOME/x", "HF_HOME": "/unused"},
+        {"HUGGINGFACE_HUB_CACHE": "/y"},
+        {"HUGGINGFACE_HUB_CACHE": "/unused", "HF_HUB_CACHE": "/y"},
+        {"XDG_CACHE_HOME": "/c"},
+    ],
+)
+def test_the_client_itself_has_it_there_too(env: dict[str, str]) -> None:
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGING", "XDG_"))}
+    args = [sys.executable, "-c", SEE]
+    ours, theirs = subprocess.run(
+        args, env=plain | env, capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert ours == theirs
 
 
 # ── Digests ───────────────────────────────────────────────────────────────────────────────────────

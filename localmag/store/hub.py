@@ -39,6 +39,7 @@ _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try of a request th
 _PATIENCE = 60.0  # the longest wait, in seconds, that the hub may ask of us
 _LISTING_BYTES = 64 * 2**20  # more than any: a repository of 100,000 files takes 30 MB
 _LISTING_S = 60.0
+_LONGEST_NAME = 500  # characters, folders included; no file system takes many more
 _LONGEST_LICENCE = 120  # characters
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -110,11 +111,11 @@ def _json(url: str) -> Any:
 
 def _remote(sibling: Any) -> Remote | None:
     """A file as the listing tells it; None if it tells too little, or has a name that cannot be shown."""
-    lfs = sibling.lfs
+    name, lfs = sibling.rfilename, sibling.lfs
     size, etag = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
-    if type(size) is not int or size < 0 or not isinstance(etag, str) or not sibling.rfilename.isprintable():
+    if type(size) is not int or size < 0 or not isinstance(etag, str):
         return None
-    return Remote(sibling.rfilename, size, etag)
+    return Remote(name, size, etag) if name.isprintable() and len(name) <= _LONGEST_NAME else None
 
 
 def _licence(info: ModelInfo) -> str:
@@ -237,6 +238,8 @@ def _said(repo: str, exc: Exception) -> LocalmagError:
             return _answered(repo, exc, exc.response.status_code)
         case OSError():
             raise exc  # the disk's, not the hub's
+        case UnicodeEncodeError():  # by a header, of which only the login is not our own
+            return HubFailed("The login holds letters that none has.", "Set HF_TOKEN anew, or log in anew.")
         case _:
             return HubFailed(
                 f"What answered for the hub about {repo} is no hub ({type(exc).__name__}).",
@@ -263,7 +266,10 @@ def _answered(repo: str, exc: HfHubHTTPError, status: int) -> LocalmagError:
 
 def _untransported(exc: Exception) -> HubFailed:
     if transport.unreachable(exc):
-        return HubFailed(f"The hub at {constants.ENDPOINT} cannot be reached.", "Check the network.")
+        return HubFailed(
+            f"The hub at {constants.ENDPOINT} cannot be reached ({str(exc)[:120]}).",
+            "Check the network, and the proxy if there is one.",
+        )
     if isinstance(exc, httpx2.TimeoutException):
         return HubFailed("The hub stopped answering.", "Check the network, and run this again to go on.")
     return HubFailed("The connection to the hub broke.", "Check the network, and run this again to go on.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -278,39 +279,63 @@ def test_a_planted_link_is_not_written_through(hub: Hub, pull: Pull, tmp_path: P
 # ── At a terminal ─────────────────────────────────────────────────────────────────────────────────
 
 
-def at_a_terminal(hub: Hub, answer: str) -> tuple[int, str]:
-    """`localmag pull magistral` in a terminal of its own; how it ended, and all that was on the screen."""
+def at_a_terminal(hub: Hub, *typed: tuple[str, str]) -> tuple[int, str]:
+    """`localmag pull magistral` in a terminal of its own; how it ended, and all that was on the screen.
+
+    `typed` are pairs: what to wait for on the screen, and what to type then.
+    """
     pty = pytest.importorskip("pty", reason="terminals are opened in another way on Windows")
-    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "COLUMNS": "100"}
-    master, slave = pty.openpty()
-    program = [sys.executable, "-m", "localmag", "pull", "magistral"]
-    with subprocess.Popen(program, env=env, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        screen = b""
-        while b"[y/N]" not in screen:
-            screen += os.read(master, 4096)
-        os.write(master, answer.encode())
-        try:
-            while block := os.read(master, 4096):
-                screen += block
-        except OSError:  # Linux says so when the other end has gone
-            pass
-        return process.wait(60), screen.decode()
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "COLUMNS": "140"}
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "localmag", "pull", "magistral"], env)
+    screen = b""
+    waiting = list(typed)
+    try:
+        while block := os.read(master, 4096):
+            screen += block
+            if waiting and waiting[0][0].encode() in screen:
+                os.write(master, waiting.pop(0)[1].encode())
+    except OSError:  # Linux says so when the other end has gone
+        pass
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), screen.decode()
 
 
 def test_a_terminal_asks_and_draws_the_progress(hub: Hub, run: Zygote) -> None:
     slowly(hub)
-    code, screen = at_a_terminal(hub, "y\n")
+    code, screen = at_a_terminal(hub, ("[y/N]", "y\n"))
     assert code == 0
     assert screen.index(WEIGHTS_REPO) < screen.index("Fetch 3.0 MB")
-    assert "MB/s" in screen
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen).replace("\r", "\n")
+    for what in (WEIGHTS, "all"):  # each file, and all of them: how much of how much, how fast, how long yet
+        assert re.search(rf"\n{re.escape(what)} .* \d\.\d/3\.0 MB .*MB/s 0:00:0\d", plain), plain[-2000:]
     assert "(verified)" in screen
     assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
 
 
+def test_ctrl_c_at_a_terminal_says_how_to_go_on(hub: Hub, run: Zygote) -> None:
+    slowly(hub)
+    code, screen = at_a_terminal(hub, ("[y/N]", "y\n"), ("MB/s", "\x03"))
+    assert code == 130
+    assert "`localmag pull magistral` goes on from there" in screen
+    assert "Traceback" not in screen
+    assert 0 < arrived() < hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
+    assert run("pull", "magistral", "--yes").returncode == 0
+    assert hub.sent[WEIGHTS] < hub.repos[WEIGHTS_REPO].files[WEIGHTS].size + 1_000_000
+
+
 def test_a_no_fetches_nothing(hub: Hub) -> None:
-    assert at_a_terminal(hub, "n\n")[0] == 130
+    assert at_a_terminal(hub, ("[y/N]", "n\n"))[0] == 130
     assert not hub.sent
+
+
+def test_where_there_is_no_terminal_nothing_is_drawn(hub: Hub, pull: Pull) -> None:
+    slowly(hub)
+    said = pull().stderr
+    assert "MB/s" not in said
+    assert "\x1b" not in said
+    assert len(said.splitlines()) < 12
 
 
 # ── And then ──────────────────────────────────────────────────────────────────────────────────────
