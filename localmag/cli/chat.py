@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -95,7 +95,7 @@ def _screen(run: options.Run, past: Session | None, resolve: Callable[..., optio
 
     with ExitStack() as open_things:
 
-        def opening(run: options.Run, past: Session | None = None) -> tui.Opening:
+        def opening(run: options.Run, past: Session | None = None, notes: Sequence[str] = ()) -> tui.Opening:
             def open_conversation(report: tui.Report) -> Conversation:
                 from localmag.sessions import Sessions
 
@@ -110,11 +110,18 @@ def _screen(run: options.Run, past: Session | None, resolve: Callable[..., optio
                 open_conversation,
                 tui.Label(found.title, found.build, run.spec.backend, run.spec.context),
                 _DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
+                tuple(notes),
             )
+
+        def another(offer: tui.Offer) -> tui.Opening:
+            from localmag.cli.fitting import fitted
+
+            notes: list[str] = []
+            return opening(fitted(resolve(offer.name, quant=None), tell=notes.append), notes=notes)
 
         code = tui.run(
             opening(run, past),
-            models=tui.Models(_look, lambda offer: opening(resolve(offer.name, quant=None))),
+            models=tui.Models(_look, another),
             first_run=run.stands_in,
             theme=run.theme,
             show_thinking=run.show_thinking,

@@ -55,7 +55,7 @@ def _offer(plan: fit.Plan, there: Inventory, *, chosen: bool) -> Offer:
         plan.model,
         plan.build,
         fits=plan.fits,
-        why=plan.why,
+        why=f"{_takes(plan)} {_capitalized(plan.why)}".rstrip() if plan.fits else plan.why,
         context=plan.setting.context,
         kv_type=plan.setting.kv_type,
         where=plan.where,
@@ -64,6 +64,20 @@ def _offer(plan: fit.Plan, there: Inventory, *, chosen: bool) -> Offer:
         here=sum(h.size for h in copies if h.state == "partial"),
         usable=any(h.usable for h in copies),
     )
+
+
+def _takes(plan: fit.Plan) -> str:
+    """Takes 19.6 of 22.9 GiB of CUDA0, 0.8 of 57.0 GiB of memory."""
+    parts = [
+        f"{need.total / 2**30:.1f} of {amounts.memory(room.usable)} of {need.place}"
+        for need, room in zip(plan.needs, plan.rooms, strict=True)
+        if need.total
+    ]
+    return f"Takes {', '.join(parts)}."
+
+
+def _capitalized(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}." if words else ""
 
 
 def _quicker(sibling: fit.Plan) -> str:

@@ -24,3 +24,5 @@ class Opening:
     open: Opener
     label: Label
     greeting: str = ""
+    notes: tuple[str, ...] = ()
+    """Sentences that the user should read."""
