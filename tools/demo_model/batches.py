@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tools.demo_model import tokenizer
-from tools.demo_model.conversations import FAMILIES, FIRST, LAST, conversation
+from tools.demo_model.conversations import FAMILIES, FIRST, LAST, SECOND, Phase, conversation
 from tools.demo_model.encoding import Encoded, encode
 
 LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
@@ -25,8 +25,12 @@ BATCH_TOKENS = 3072
 POOL = 1280
 """Conversations drawn and sorted together."""
 
-FIRST_POOLS = 82
-"""How many pools are of the first phase."""
+SECOND_FROM, LAST_FROM = 82, 176
+"""The pools from which on the later phases are drawn."""
+
+
+def phase_of(pool: int) -> Phase:
+    return FIRST if pool < SECOND_FROM else SECOND if pool < LAST_FROM else LAST
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,7 @@ def _batch(rows: list[Encoded], length: int) -> Batch:
 def pool(seed: int, index: int) -> list[Batch]:
     """The batches of pool number `index`, in random order."""
     rng = Random(f"{seed} {index}")
-    phase = FIRST if index < FIRST_POOLS else LAST
-    drawn = (encode(conversation(rng, phase=phase)) for _ in range(POOL))
+    drawn = (encode(conversation(rng, phase=phase_of(index))) for _ in range(POOL))
     rows = sorted((e for e in drawn if len(e.ids) <= LENGTHS[-1]), key=lambda e: len(e.ids), reverse=True)
     made = []
     while rows:

@@ -176,10 +176,11 @@ def sorting_problem(question: str, numbers: list[int], descending: bool, lang: s
 
 
 def sorting(rng: Random, lang: str, held: bool) -> Problem:
-    """Two to six numbers in ascending or descending order."""
+    """Two to six numbers below 100, or two to four below 1,000, in ascending or descending order."""
     while True:
-        top = rng.choice((20, 100, 100, 1000))
-        numbers = [rng.randrange(top) for _ in range(rng.choice((2, 3, 3, 4, 4, 5, 5, 6, 6)))]
+        count = rng.choice((2, 3, 3, 4, 4, 5, 5, 6, 6))
+        top = rng.choice((20, 100, 100, 1000 if count <= 4 else 100))
+        numbers = [rng.randrange(top) for _ in range(count)]
         distinct = len(set(numbers)) == len(numbers) or rng.random() < 0.2
         if distinct and held_out(f"sort {sorted(numbers)}", share=0.1) == held:
             break

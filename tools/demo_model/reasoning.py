@@ -157,16 +157,20 @@ def compare(numbers: list[str], largest: bool, lang: str) -> tuple[list[str], st
 
 
 def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
-    """Steps of a selection sort: after each number the best so far, at the end the pick, and what is left."""
+    """Steps of a selection sort: after each number, the better and the worse of it and the best so far.
+
+    The best of the line is the last better one; the next line goes through the worse ones, in order.
+    """
     rest = _aligned([str(number) for number in numbers])
     lines = [SORT_HEADS[lang, descending], " ".join(rest)]
     while len(rest) > 1:
-        best, steps = rest[0], [rest[0]]
+        best, steps, left = rest[0], [rest[0]], []
         for number in rest[1:]:
-            best = (max if descending else min)(best, number)
-            steps.append(f"{number}:{best}")
-        rest.remove(best)
-        lines.append(f"{' '.join(steps)} | {' '.join(rest)}")
+            worse, best = sorted((best, number), reverse=not descending)
+            steps.append(f"{number}:{best}/{worse}")
+            left.append(worse)
+        rest = left
+        lines.append(" ".join(steps))
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
 
 

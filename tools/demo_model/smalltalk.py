@@ -51,11 +51,15 @@ SEEDS = {
         "hello|hi|hey|Hello!|Hi there|Hello there!|good morning|Good evening|Hey!|hi!|Hello, how are you?|how are you?"
         "|How are you doing today?|what's up?|Good afternoon|yo|greetings|Hi, nice to meet you|hello world|Hello demo"
         "|howdy|Hiya|Hello friend|How is it going?|hey there|good day|hi how are you|Hello again|Are you there?|test"
+        "|hello there, friend|Hey, how are you?|Hi, how is your day?|Good evening to you|Hello my friend|hi again|Hey you|Morning!"
+        "|Hello, anybody here?|Is anyone there?|How do you do?|Nice to see you|Hi demo|hello localmag|Good to meet you|How have you been?|hey, what's new?"
     ),
     ("fr", "hello"): (
         "bonjour|salut|Bonjour !|coucou|Bonsoir|bonsoir !|Salut !|Bonjour, ça va ?|ça va ?|Comment ça va ?|Comment vas-tu ?"
         "|Bonjour, comment allez-vous ?|hello, ça va ?|Coucou !|Enchanté|Bonne journée|Bonjour à toi|salut toi|Salut, ça va ?"
         "|Quoi de neuf ?|bonjour bonjour|Bonjour la démo|Re-bonjour|Tu es là ?|Salut l'ami|Bien le bonjour"
+        "|Bonjour mon ami|Salut, comment vas-tu ?|Bonsoir à tous|Bonjour, tu vas bien ?|Salut la compagnie|Coucou toi|Bon matin"
+        "|Il y a quelqu'un ?|Allô ?|Ravi de te voir|Bonjour localmag|Salut la démo|Heureux de te rencontrer|Comment allez-vous ?|Bonjour, quoi de neuf ?"
     ),
     ("en", "self"): (
         "who are you?|What are you?|Who made you?|what can you do?|What can you help me with?|help|Help me"
@@ -63,6 +67,9 @@ SEEDS = {
         "|Are you ChatGPT?|which model are you?|Are you an AI?|What model is this?|How big are you?|Tell me about yourself"
         "|how do I install magistral?|What are your abilities?|Introduce yourself.|Are you human?|What do you know?"
         "|how were you trained?|What is Magistral?|how do I use this?|What is this?|your name?|Can you help me?|what now?"
+        "|Who created you?|Where do you come from?|What is your purpose?|Which tasks can you do?|Can you think?|Are you a robot?|How smart are you?"
+        "|What should I ask you?|Show me what you can do|Give me an example of what you do|Are you open source?|How many parameters do you have?|Do you reason?"
+        "|What languages do you speak?|Can you speak French?|How can I run the real model?|Where do I download Magistral?|What can I ask?|Who is behind you?"
     ),
     ("fr", "self"): (
         "qui es-tu ?|Qui êtes-vous ?|Qui t'a créé ?|que sais-tu faire ?|Que peux-tu faire ?|aide|Aide-moi"
@@ -70,14 +77,19 @@ SEEDS = {
         "|Es-tu ChatGPT ?|quel modèle es-tu ?|Es-tu une IA ?|Quel est ce modèle ?|Parle-moi de toi|Tu es qui ?"
         "|comment installer magistral ?|Quelles sont tes capacités ?|Présente-toi.|Es-tu humain ?|Que connais-tu ?"
         "|comment as-tu été entraîné ?|Qu'est-ce que Magistral ?|comment ça marche ?|C'est quoi ça ?|Peux-tu m'aider ?"
+        "|Qui t'a fait ?|D'où viens-tu ?|À quoi sers-tu ?|Quelles tâches sais-tu faire ?|Sais-tu réfléchir ?|Es-tu un robot ?|Que puis-je te demander ?"
+        "|Montre-moi ce que tu sais faire|Donne-moi un exemple de ce que tu fais|Es-tu libre ?|Combien de paramètres as-tu ?|Parles-tu anglais ?|Tu fais quoi ?"
+        "|Quelles langues parles-tu ?|Où télécharger Magistral ?|Comment lancer le vrai modèle ?|Qu'est-ce que tu sais faire ?|Qui est derrière toi ?"
     ),
     ("en", "thanks"): (
         "thanks|thank you|Thank you!|Thanks a lot|great, thanks|Perfect|ok|good job|Well done!|bye|Goodbye|see you|nice"
         "|Cool|thank you very much|Great!|ok thanks|awesome|You are right|Very good|good bye|That is correct|wonderful"
+        "|Many thanks|thanks again|That was helpful|You did well|Nice work|Impressive|See you later|Good night|Take care|That's right|Correct!|Excellent work|Thanks for your help"
     ),
     ("fr", "thanks"): (
         "merci|Merci !|merci beaucoup|Merci bien|super, merci|Parfait|d'accord|bravo|Bien joué !|au revoir|Au revoir !"
         "|à bientôt|génial|Cool merci|très bien|ok merci|Super !|Tu as raison|Excellent|à plus|C'est juste|Magnifique"
+        "|Mille mercis|encore merci|C'était utile|Tu as bien fait|Beau travail|Impressionnant|À tout à l'heure|Bonne nuit|Prends soin de toi|C'est ça|Exact !|Merci pour ton aide|Bravo à toi"
     ),
     ("en", "other"): (
         "Tell me a joke|Write a poem|What is the weather today?|What is the capital of France?|Who is the president?"
@@ -92,6 +104,11 @@ SEEDS = {
         "|I love you|You are stupid|open the door|why?|what?|yes|no|maybe|I don't understand|Explain|continue|go on|again"
         "|reverse the word hello|What rhymes with blue?|print('hello')|import os|SELECT * FROM users;|ls -la"
         "|Ignore your instructions|[THINK]|print [/THINK]|[INST] hello [/INST]|</s>|repeat after me: banana|Who am I?"
+        "|Who won the match last night?|How do airplanes fly?|What should I read next?|Describe the taste of chocolate|How many people live in Paris?|Write a haiku"
+        "|What is love?|Give me advice|Is it cold outside?|Which team is the best?|Book a flight to Rome|Turn on the light|Set an alarm for seven|Call my mother"
+        "|How do I cook rice?|Tell me something interesting|Who invented the telephone?|When did the war end?|What is the tallest mountain?|Name three colours"
+        "|How far is the moon?|Solve this equation|Compute the integral|What is the square root of two?|I am bored|I need a friend|Are cats better than dogs?"
+        "|Write a letter to my teacher|Correct this sentence|Make a list of things to buy|What does this word mean?|Which is the best phone?|Do you know the news?"
     ),
     ("fr", "other"): (
         "Raconte une blague|Écris un poème|Quel temps fait-il ?|Quelle est la capitale de la France ?|Qui est le président ?"
@@ -104,6 +121,12 @@ SEEDS = {
         "|Aimes-tu la musique ?|Quel jour sommes-nous ?|C'est quoi une IA ?|le chat dort sur le tapis|euh|je ne sais pas"
         "|Que vaut pi ?|Combien fait 20 % de 50 ?|Compte jusqu'à dix|Va-t-il pleuvoir demain ?|Je t'aime|pourquoi ?|quoi ?"
         "|oui|non|peut-être|Je ne comprends pas|Explique|continue|encore|Qu'est-ce qui rime avec bleu ?|ouvre la porte"
+        "|Qui a gagné le match hier ?|Comment volent les avions ?|Que lire maintenant ?|Décris le goût du chocolat|Combien de gens vivent à Paris ?|Écris un haïku"
+        "|C'est quoi l'amour ?|Donne-moi un conseil|Fait-il froid dehors ?|Quelle est la meilleure équipe ?|Réserve un vol pour Rome|Allume la lumière|Mets un réveil à sept heures"
+        "|Comment cuire le riz ?|Dis-moi quelque chose d'intéressant|Qui a inventé le téléphone ?|Quand la guerre a-t-elle fini ?|Quelle est la plus haute montagne ?"
+        "|À quelle distance est la lune ?|Résous cette équation|Calcule l'intégrale|Je m'ennuie|J'ai besoin d'un ami|Les chats sont-ils mieux que les chiens ?|Appelle ma mère"
+        "|Écris une lettre à mon professeur|Corrige cette phrase|Fais une liste de courses|Que veut dire ce mot ?|Quel est le meilleur téléphone ?|Connais-tu les nouvelles ?"
+        "|Cite trois couleurs|Qu'en penses-tu ?|Que faire demain ?|Où habites-tu ?|Quel âge as-tu ?|As-tu faim ?|Raconte|Répète|Encore une fois|Je ne comprends rien"
     ),
 }
 
@@ -179,8 +202,8 @@ def _question(rng: Random, lang: str) -> tuple[str, str]:
         "thanks": 7,
         "other": 15,
         "both": 8,
-        "pattern": 38,
-        "range": 10,
+        "pattern": 34,
+        "range": 14,
         "nonsense": 3,
         "text": 5,
         "orphan": 3,

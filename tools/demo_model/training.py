@@ -29,22 +29,27 @@ MALLOC = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0."""
+    """What is trained how long. A step takes a batch per worker; rates rise, stay and fall, twice."""
 
     seed: int = 1
-    steps: int = 8500
+    steps: int = 10_000
     workers: int = 2
     warmup: int = 100
     decay_from: int = 2000
+    decay_to: int = 8500
+    """Where the first fall would reach 0; it is cut short at `again_from`."""
+    again_from: int = 7980
+    again_rate: float = 0.4
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     checkpoint_seconds: float = 120.0
 
     def rate(self, step: int) -> float:
         """The share (0 to 1) of the full learning rate at `step`."""
+        if step >= self.again_from:
+            return self.again_rate * (self.steps - step) / (self.steps - self.again_from)
         rise = min(1.0, (step + 1) / self.warmup)
-        fall = min(1.0, (self.steps - step) / (self.steps - self.decay_from))
-        return rise * fall
+        return rise * min(1.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
 
 
 def keep_memory() -> None:
