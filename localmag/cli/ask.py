@@ -27,7 +27,6 @@ from localmag.cli.turns import (
     say_what_runs,
 )
 from localmag.errors import WrongUsage
-from localmag.store.inventory import take
 from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 
 if TYPE_CHECKING:
@@ -145,7 +144,11 @@ def _model_and_prompt(first: str | None, second: str | None) -> tuple[str | None
 def _names_model(word: str) -> bool:
     if catalogue.is_name(word) or (word.endswith(".gguf") and "\n" not in word):
         return True
-    return word.split() == [word] and bool(take().meant(word))
+    if word.split() != [word]:
+        return False
+    from localmag.store import inventory  # only here is it needed
+
+    return bool(inventory.take().meant(word))
 
 
 def _whole_prompt(prompt: str | None, files: list[Path]) -> str:

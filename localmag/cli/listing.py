@@ -20,7 +20,7 @@ from localmag.shape import Shape
 from localmag.store import imports
 from localmag.store.adopt import adopt
 from localmag.store.inventory import Here, Inventory, take
-from localmag.store.local import unknown
+from localmag.store.ready import unknown
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -9,8 +9,8 @@ from localmag.errors import WrongUsage
 from localmag.store import imports, inventory
 from localmag.store.imports import Import
 from localmag.store.inventory import Here
-from localmag.store.local import at_path, require_honest
 from localmag.store.look import fresh
+from localmag.store.ready import at_path, require_honest
 from localmag.store.recognise import model_of
 
 

@@ -17,11 +17,11 @@ from typing import Literal
 from localmag import catalogue
 from localmag.catalogue import Build, Model
 from localmag.store import cache, imports, places, records
+from localmag.store.installed import TOKENIZER, bundled
 from localmag.store.look import Look, Looks
 from localmag.store.places import Found, Place
 from localmag.store.recognise import build_of, model_of, quant_of, refuted
 
-TOKENIZER = "tekken.json"
 State = Literal["bundled", "verified", "unverified", "partial", "refused", "missing"]
 
 _AT = {"Hugging Face cache": "hf", "LM Studio": "lmstudio", "Ollama": "ollama", "import": "import"}
@@ -198,11 +198,6 @@ def _bundled() -> Iterator[Here]:
         yield Here(
             model.name, model, build, build.quant, build.backend, "localmag", "bundled", size, size, weights
         )
-
-
-def bundled(build: Build) -> Path:
-    """The weights that ship with localmag."""
-    return Path(catalogue.__file__).parent / "demo" / build.file
 
 
 def _partials(copies: list[Here], known: list[records.Record]) -> Iterator[Here]:

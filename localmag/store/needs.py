@@ -8,7 +8,7 @@ from localmag.catalogue import Build, Model
 from localmag.errors import NotFound
 from localmag.store import cache, hub
 from localmag.store.hub import Listing, Remote, Tell
-from localmag.store.local import EXTRAS, TOKENIZER
+from localmag.store.installed import EXTRAS, TOKENIZER
 
 MLX_CONFIG = "config.json"
 """Without it, an MLX build cannot be loaded."""

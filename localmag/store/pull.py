@@ -27,7 +27,7 @@ from localmag.errors import BadFile, DoesNotFit, NotFound, RunFailed, WrongUsage
 from localmag.store import cache, digest, download, needs, records
 from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
-from localmag.store.local import PARAMS
+from localmag.store.installed import PARAMS
 
 _SHAPE = {  # key of params.json → field of catalogue.Shape
     "n_layers": "layers", "dim": "width", "n_heads": "heads", "n_kv_heads": "kv_heads",
