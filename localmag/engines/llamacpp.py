@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
 import threading
 import time
@@ -59,10 +60,10 @@ class LlamaCpp:
         self._logits_at = 0
         self._logits = np.empty(0, np.float32)
         self._abort = _AbortFlag()
-        gguf.read_model(spec.weights)
+        header = gguf.read_model(spec.weights)
         self._log = NativeLog.to(spec.log)
         try:
-            self._load_model(on_load)
+            self._load_model(header, on_load)
             self._make_context()
             self._log.forget()
         except BaseException:
@@ -71,7 +72,7 @@ class LlamaCpp:
 
     # ── Loading ───────────────────────────────────────────────────────────────────────────────────
 
-    def _load_model(self, on_load: Callable[[float], None]) -> None:
+    def _load_model(self, header: gguf.Header, on_load: Callable[[float], None]) -> None:
         stopped: list[BaseException] = []
 
         def progress(fraction: float, _: Any) -> bool:
@@ -83,6 +84,9 @@ class LlamaCpp:
 
         params = native.llama_model_default_params()
         params.n_gpu_layers = self._spec.gpu_layers
+        if not self._offloaded() and any(map(_repacked, header.tensors)):
+            # Mapped, the pages of what was copied would stay beside the copies: up to twice the memory.
+            params.load_mode = native.LLAMA_LOAD_MODE_NONE
         if self._spec.cpu_experts:
             self._kept = _kept_in_memory(self._spec.cpu_experts)  # must outlive the loading
             params.tensor_buft_overrides = ctypes.addressof(self._kept)
@@ -111,10 +115,12 @@ class LlamaCpp:
         if not self._ctx:
             raise self._load_error()
         self._memory = native.llama_get_memory(self._ctx)
-        offloaded = native.llama_supports_gpu_offload() and self._spec.gpu_layers != 0
         # CPU and Metal hear the abort callback; other GPUs do not, so there chunks bound how long a cancel
         # waits. Elsewhere they are for progress only, and longer ones read faster.
-        self._chunk_s = 0.1 if offloaded and sys.platform != "darwin" else 0.5
+        self._chunk_s = 0.1 if self._offloaded() and sys.platform != "darwin" else 0.5
+
+    def _offloaded(self) -> bool:
+        return bool(native.llama_supports_gpu_offload()) and self._spec.gpu_layers != 0
 
     def _load_error(self) -> LocalmagError:
         """What the log says of a model that did not load, in words for the user."""
@@ -219,6 +225,13 @@ class LlamaCpp:
         self._ctx = self._model = None
         self._held.clear()
         self._logits_at, self._logits = 0, np.empty(0, np.float32)
+
+
+def _repacked(tensor: gguf.Tensor) -> bool:
+    """Whether a CPU works on a copy of it in interleaved blocks, as ggml-cpu/repack.cpp decides."""
+    arm = platform.machine().lower() in ("arm64", "aarch64")
+    kinds = ("Q4_0", "Q4_K", "IQ4_NL", "Q5_K", "Q6_K", "Q8_0") if arm else ("Q4_0", "Q4_K", "IQ4_NL")
+    return tensor.type in {gguf.TYPES[kind] for kind in kinds} and tensor.name != "token_embd.weight"
 
 
 class _Override(ctypes.Structure):

@@ -24,8 +24,8 @@ _BLOCK: dict[str, tuple[int, int]] = {"f16": (1, 2), "q8_0": (32, 34), "q4_0": (
 """KV type → (numbers per block, bytes per block), from ggml-common.h."""
 
 _BATCH = 512  # tokens that one graph computes (n_ubatch); the engine keeps llama.cpp's default
-_PROCESS = 75 * MIB  # the engine's process with its libraries, before it knows a vocabulary (measured)
-_PER_ID = 1400  # bytes for each id: llama.cpp's vocabulary and merges, and mistral-common's (measured)
+_PROCESS = 65 * MIB  # the engine's process with its libraries, before it knows a vocabulary (measured)
+_PER_ID = 1220  # bytes for each id: llama.cpp's vocabulary and merges, and mistral-common's (measured)
 _CONTEXT = {"cuda": 450 * MIB, "rocm": 450 * MIB, "vulkan": 200 * MIB, "metal": 64 * MIB}
 """What a driver keeps for itself on a device; rounded up, and not measured by us."""
 
@@ -44,18 +44,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Bytes in one place. `compute` is scratch space, `process` what program, driver and tokenizer take.
-
-    `cached` comes on top where there is room, and gives way where there is none: pages of the file whose
-    weights were copied.
-    """
+    """Bytes in one place. `compute` is scratch space, `process` what program, driver and tokenizer take."""
 
     place: str
     weights: int
     kv: int
     compute: int
     process: int
-    cached: int = 0
 
     @property
     def total(self) -> int:
@@ -90,22 +85,32 @@ def cells(context: int) -> int:
 
 
 def compute(shape: Shape, context: int, kv_type: KVType) -> int:
-    """The compute buffer for one batch, in bytes.
+    """The compute buffer for one batch, in bytes: its widest moment, the attention mask, a row of logits.
 
-    At its fullest, in a layer's feed-forward part, it holds gate, up and their product, three vectors of the
-    model's width, and the queries (twice where the cache is quantized, since they are rotated for it); all in
-    float32, for each token of the batch. Beside it the attention mask, in float16, and a row of logits.
-    Flash attention, which the engine uses wherever llama.cpp has it, keeps no scores.
+    The mask is float16, for each token of the batch and of the context. Flash attention, which the engine
+    uses wherever llama.cpp has it, keeps no scores.
     """
     tokens = min(_BATCH, cells(context))
-    queries = shape.heads * shape.head_size
-    if shape.kv_rank:
-        queries = shape.heads * (shape.kv_rank + shape.rope_size + shape.values)
-    widest = 3 * shape.ffn
+    return tokens * (4 * _widest(shape, kv_type) + 2 * cells(context)) + 4 * shape.vocabulary
+
+
+def _widest(shape: Shape, kv_type: KVType) -> int:
+    """Most numbers, in float32, that a token of the batch has in the buffer at once.
+
+    In a dense layer that is gate, up and their product beside three vectors of the model's width and the
+    queries (twice where the cache is quantized, since they are rotated for it). In a mixture it is the same
+    of the active experts, or what these have put out; with MLA it may be the queries in the latent space. The
+    allocator's gaps are in it, as read off llama.cpp for 25 shapes.
+    """
+    width, queries = shape.width, shape.heads * shape.head_size
     if shape.experts:
-        widest = 3 * shape.expert_ffn * shape.active + shape.active * shape.width
-    floats = widest + 3 * shape.width + queries * (1 if kv_type == "f16" else 2)
-    return tokens * (4 * floats + 2 * cells(context)) + 4 * shape.vocabulary
+        inside, outside = shape.expert_ffn * shape.active, width * shape.active
+        widest = max(3 * inside + 4 * width, 2 * outside + 3 * width)
+    else:
+        widest = 3 * shape.ffn + 3 * width + queries * (1 if kv_type == "f16" else 2)
+    if shape.kv_rank:
+        widest = max(widest, 2 * shape.heads * (shape.kv_rank + shape.rope_size) + queries + 3 * width)
+    return widest
 
 
 def llama_cpp(shape: Shape, weights: Weights, setting: Setting, gpus: Sequence[Gpu] = ()) -> tuple[Need, ...]:
@@ -151,8 +156,7 @@ def _memory(
         spare += compute(shape, setting.context, setting.kv_type)
     else:  # a batch's embeddings and the mask, on their way to the GPU
         spare += min(_BATCH, setting.context) * (4 * shape.width + 2 * cells(setting.context))
-    copied = weights.repacked if not gpus else 0
-    return Need("memory", held, kv, spare, process, cached=copied)
+    return Need("memory", held, kv, spare, process)
 
 
 def _converted(shape: Shape, setting: Setting, gpu: Gpu) -> int:

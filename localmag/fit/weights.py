@@ -15,8 +15,6 @@ _EXPERTS = re.compile(r"ffn_(?:gate|up|down|gate_up)_exps\.")
 GROUP_BITS = 0.5
 """What MLX's quants add to each number: 64 share a scale and a bias of 16 bits (mlx_lm.utils)."""
 
-_REPACKED = {2, 12, 20}  # Q4_0, Q4_K, IQ4_NL
-
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -27,8 +25,6 @@ class Weights:
     experts: tuple[int, ...]
     output: int
     """Output layer and last norm, 0 where the embedding is the output layer, too."""
-    repacked: int = 0
-    """Of all of them, what llama.cpp lays out anew on a CPU (see `of_tensors`)."""
 
     @property
     def total(self) -> int:
@@ -42,24 +38,16 @@ class Weights:
             tuple(round(n * by) for n in self.layers),
             tuple(round(n * by) for n in self.experts),
             round(self.output * by),
-            round(self.repacked * by),
         )
 
 
 def of_tensors(tensors: Iterable[Tensor], layers: int) -> Weights:
-    """What a file holds.
-
-    On a CPU with AVX2 or NEON, matrices of Q4_0, Q4_K and IQ4_NL are copied into interleaved blocks while
-    they load (ggml_repack_get_optimal_repack_type in ggml-cpu/repack.cpp), except the embedding, from which
-    rows are taken. ARM does so with more types.
-    """
+    """What a file holds."""
     counted = Weights(0, (0,) * layers, (0,) * layers, 0)
-    in_layers, in_experts, repacked = [0] * layers, [0] * layers, 0
+    in_layers, in_experts = [0] * layers, [0] * layers
     for tensor in tensors:
         size = tensor.nbytes or 0
         block = _BLOCK.fullmatch(tensor.name)
-        if tensor.type in _REPACKED and tensor.name != "token_embd.weight":
-            repacked += size
         if block and int(block[1]) < layers:
             in_layers[int(block[1])] += size
             if _EXPERTS.match(block[2]):
@@ -68,7 +56,7 @@ def of_tensors(tensors: Iterable[Tensor], layers: int) -> Weights:
             counted = replace(counted, embedding=size)
         else:
             counted = replace(counted, output=counted.output + size)
-    return replace(counted, layers=tuple(in_layers), experts=tuple(in_experts), repacked=repacked)
+    return replace(counted, layers=tuple(in_layers), experts=tuple(in_experts))
 
 
 def of_header(header: Header) -> Weights:

@@ -5,7 +5,7 @@ model    a whole model: its parts, its vocabulary, and whether it is the shape t
 """
 
 from localmag.gguf import layout
-from localmag.gguf.header import Header, Tensor, Value, read
+from localmag.gguf.header import TYPES, Header, Tensor, Value, read
 from localmag.gguf.model import parts, read_model, require_tekken
 
-__all__ = ["Header", "Tensor", "Value", "layout", "parts", "read", "read_model", "require_tekken"]
+__all__ = ["TYPES", "Header", "Tensor", "Value", "layout", "parts", "read", "read_model", "require_tekken"]

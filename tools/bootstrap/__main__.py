@@ -21,11 +21,12 @@ JOBS = {
     "test": "the tests",
     "check": "format, lint, types, floors, and the README's examples",
     "bench": "measure speed on this machine",
+    "bench-fit": "what fit predicts beside what is measured; ARGS=full for the 24 billion",
     "demo-model": "train the demo model again (2 hours)",
     "install": "set up only: .venv/bin/localmag, built for the hardware that is found",
     "clean": "remove what was set up here; conversations, weights and checkpoints stay",
 }
-WITH_TOOLS = ("test", "check", "bench")
+WITH_TOOLS = ("test", "check", "bench", "bench-fit")
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -56,6 +57,8 @@ def run(job: str, args: list[str]) -> int:
         return become(MAIN, "-m", "pytest", *args)
     if job == "bench":
         return become(MAIN, "-m", "tools.bench", *args)
+    if job == "bench-fit":
+        return become(MAIN, "-m", "tools.bench.fit", *args)
     return become(MAIN, "-m", "localmag", job, *args)
 
 

@@ -1,0 +1,201 @@
+"""What `localmag fit` predicts beside what llama.cpp reports and what the engine's process really holds.
+
+    make bench-fit                 small and middle shapes, some minutes
+    make bench-fit ARGS=full       and the full 24 billion (14.3 GB of disk, 20 GB of memory)
+
+Each configuration runs in the engine's own process with the full Tekken vocabulary, as a chat would run it.
+Held is the process's resident memory, less what it shares with others (Pss), after a first reply; and, since
+a batch that is not full touches a part of the compute buffer only, the rest of that buffer. Linux only.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from localmag import catalogue, gguf
+from localmag.config import KVType
+from localmag.engines import EngineSpec
+from localmag.engines.host import HostedEngine
+from localmag.fit import Need, Setting, memory, weights
+from localmag.shape import Shape
+from localmag.types import Message, Prefill, Sampling, Turn
+from tests import tekken
+from tools import synthetic_gguf
+
+FOLDER = Path(__file__).parents[2] / "build" / "bench" / "fit"
+MIB = 2**20
+_BATCH = 512
+
+MIDDLE = synthetic_gguf.llama(layers=12, width=1024, heads=8, kv_heads=2, ffn=4096)
+MIXTURE = Shape(
+    6,
+    1024,
+    8,
+    8,
+    128,
+    2048,
+    0,
+    experts=16,
+    active=4,
+    shared=1,
+    expert_ffn=512,
+    q_rank=256,
+    kv_rank=256,
+    rope_size=64,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """`name` is the shape's: one of the catalogue, or one of this file's own."""
+
+    name: str
+    mix: str
+    context: int
+    kv_type: KVType
+
+    @property
+    def shape(self) -> Shape:
+        if own := {"middle": MIDDLE, "mixture": MIXTURE}.get(self.name):
+            return own
+        shape = catalogue.find(self.name)[0].shape
+        assert shape
+        return shape
+
+
+SMALL = (
+    Configuration("middle", "Q4_K_M", 4096, "f16"),
+    Configuration("middle", "Q4_K_M", 16384, "f16"),
+    Configuration("middle", "Q4_K_M", 40960, "f16"),
+    Configuration("middle", "Q4_K_M", 40960, "q8_0"),
+    Configuration("middle", "Q4_K_M", 40960, "q4_0"),
+    Configuration("middle", "Q8_0", 16384, "q8_0"),
+    Configuration("middle", "F16", 16384, "f16"),
+    Configuration("middle", "Q6_K", 8192, "f16"),
+    Configuration("mixture", "Q4_K_M", 16384, "f16"),
+    Configuration("mixture", "Q8_0", 40960, "q8_0"),
+)
+FULL = (
+    Configuration("ministral:3b", "Q4_K_M", 16384, "f16"),
+    Configuration("ministral:3b", "Q8_0", 40960, "q8_0"),
+    Configuration("magistral", "Q4_K_M", 4096, "f16"),
+    Configuration("magistral", "Q4_K_M", 16384, "f16"),
+    Configuration("magistral", "Q4_K_M", 16384, "q8_0"),
+    Configuration("magistral", "Q4_K_M", 40960, "q8_0"),
+    Configuration("magistral", "Q4_K_M", 40960, "q4_0"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Bytes, as llama.cpp's log reports its buffers, and as the system counts the process."""
+
+    weights: int
+    kv: int
+    compute: int
+    held: int
+
+    @property
+    def reported(self) -> int:
+        return self.weights + self.kv + self.compute
+
+
+def predicted(at: Configuration, file: Path) -> Need:
+    """From the shape alone, as before a download; the vocabulary is the full one."""
+    header = gguf.read_model(file)
+    shape = replace(at.shape, vocabulary=header.vocabulary_size)
+    held = weights.of_tensors(gguf.layout.tensors(shape, at.mix), shape.layers)
+    (need,) = memory.llama_cpp(shape, held, Setting(at.context, at.kv_type))
+    return need
+
+
+def measure(at: Configuration, file: Path, tokenizer: Path) -> Measured:
+    """Load it, let it read some text and draw an id, and look."""
+    spec = EngineSpec("llama.cpp", file, tokenizer, at.context, at.kv_type)
+    # A prompt that fills batches, unless reading it would take minutes.
+    words = 1200 if file.stat().st_size < 500 * MIB else 8
+    engine = HostedEngine(spec)
+    try:
+        turn = Turn((Message.of("user", "seven " * words),), Sampling(temperature=0), max_tokens=1)
+        batch, before = 0, 0
+        for event in engine.reply(turn, threading.Event()):
+            if isinstance(event, Prefill):
+                batch, before = max(batch, event.done - before), event.done
+        assert engine.pid and engine.log
+        held = pss(engine.pid)
+        log = engine.log.read_text("utf-8", "replace")
+    finally:
+        engine.close()
+    compute = buffers(log, "compute") + buffers(log, "output")
+    untouched = round(compute * (1 - min(1.0, batch / min(_BATCH, memory.cells(at.context)))))
+    return Measured(buffers(log, "model"), buffers(log, "KV"), compute, held + untouched)
+
+
+def buffers(log: str, kind: str) -> int:
+    """The sum of what llama.cpp's log calls a `kind` buffer, in bytes."""
+    sizes = re.findall(rf"{kind} buffer size = +([\d.]+) MiB", log)
+    return round(sum(float(size) for size in sizes) * MIB)
+
+
+def pss(pid: int) -> int:
+    """The proportional set size of a process, in bytes."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss: +(\d+) kB", text, re.MULTILINE)
+    assert found
+    return int(found[1]) * 1024
+
+
+def rows(configurations: tuple[Configuration, ...]) -> Iterator[tuple[str, ...]]:
+    """One row of the table each. A file is written once for its neighbours, and removed after them."""
+    tokenizer = FOLDER / "tekken.json"
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    tekken.write(tekken.tekken("v13"), FOLDER)
+    made: tuple[str, str] | None = None
+    file = FOLDER / "model.gguf"
+    try:
+        for at in configurations:
+            if made != (at.name, at.mix):
+                synthetic_gguf.write(file, tokenizer, at.shape, at.mix, context=131_072)
+                made = (at.name, at.mix)
+            yield row(at, predicted(at, file), measure(at, file, tokenizer))
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def row(at: Configuration, said: Need, found: Measured) -> tuple[str, ...]:
+    buffers = said.weights + said.kv + said.compute
+    return (
+        f"{at.name} {at.mix}",
+        f"{at.context:,}",
+        at.kv_type,
+        f"{_mib(said.weights)} / {_mib(found.weights)}",
+        f"{_mib(said.kv)} / {_mib(found.kv)}",
+        f"{_mib(said.compute)} / {_mib(found.compute)}",
+        f"{buffers / found.reported - 1:+.1%}",
+        f"{_mib(said.total)} / {_mib(found.held)}",
+        f"{said.total / found.held - 1:+.1%}",
+    )
+
+
+def _mib(size: int) -> str:
+    return f"{size / MIB:,.0f}"
+
+
+HEAD = ("shape, mix", "context", "KV", "weights", "KV cache", "compute", "error", "held", "error")
+
+
+def main() -> None:
+    configurations = FULL if sys.argv[1:] == ["full"] else SMALL
+    print("MiB, predicted / measured\n")
+    print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
+    for cells in rows(configurations):
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
