@@ -45,8 +45,8 @@ class Config:
     """Whether past reasoning stays in the prompt of later turns."""
     theme: str | None = None
     """A Textual theme's name."""
-    show_thinking: bool = True
-    """Whether the reasoning pane starts open."""
+    show_thinking: bool | None = None
+    """Whether the reasoning pane starts open; None: as it was left."""
     threads: int = 0
     """CPU threads; 0: the physical cores."""
     gpu_layers: int = -1

@@ -122,7 +122,7 @@ class Run:
     system_is_template: bool
     """Whether [THINK]…[/THINK] in it are control tokens: in the model's prompt and in files, not in TEXT."""
     theme: str | None
-    show_thinking: bool
+    show_thinking: bool | None
 
 
 def resolve(

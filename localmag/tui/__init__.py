@@ -33,7 +33,7 @@ def run(
     models: Models | None = None,
     first_run: bool = False,
     theme: str | None = None,
-    show_thinking: bool = True,
+    show_thinking: bool | None = None,
 ) -> int:
     """Show the chat until the user leaves; returns the exit code.
 
@@ -41,8 +41,8 @@ def run(
     the engine and returns the conversation; it may `report` Loading events, also later and from any
     thread. If it raises, the error is shown, and it is called again with the next message. The conversation
     is used in that same thread only. With `models` others can be fetched and opened from within the chat; on
-    a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking` False
-    keeps the reasoning pane shut until it is opened.
+    a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking`
+    False keeps the reasoning pane shut until it is opened; None has it as it was left.
 
     Raises WrongUsage for a theme that does not exist.
     """

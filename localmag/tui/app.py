@@ -15,6 +15,7 @@ from textual.screen import Screen
 
 from localmag.errors import WrongUsage
 from localmag.sanitize import sanitize
+from localmag.tui import memory
 from localmag.tui.driver import patient
 from localmag.tui.offers import GET, Models
 from localmag.tui.opening import Label, Opening
@@ -46,7 +47,7 @@ class ChatApp(App[int]):
         first_run: bool = False,
         greeting: str = "",
         theme: str | None = None,
-        show_thinking: bool = True,
+        show_thinking: bool | None = None,
     ) -> None:
         super().__init__()
         self._show_thinking = show_thinking
@@ -71,7 +72,9 @@ class ChatApp(App[int]):
 
     def _screen_of(self, opening: Opening) -> ChatScreen:
         screen = ChatScreen(opening.open, opening.label, opening.greeting)
-        if not self._show_thinking:
+        if self._show_thinking is None:
+            screen.reasoning_open = memory.reasoning_open()
+        elif not self._show_thinking:
             screen.reasoning_open = False
         return screen
 

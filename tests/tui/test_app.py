@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from localmag import paths
 from localmag.errors import WrongUsage
 from localmag.tui.app import ChatApp
 from tests.tui.fakes import LABEL, ScriptedConversation
@@ -21,12 +22,33 @@ def test_an_unknown_theme_is_refused_naming_those_there_are() -> None:
         ChatApp(ScriptedConversation().opener(), LABEL, theme="nope")
 
 
+async def starts_open(width: int = 120, *keys: str, show: bool | None = None) -> bool:
+    """Whether the reasoning pane does; then these keys are pressed."""
+    app = ChatApp(ScriptedConversation().opener(), LABEL, show_thinking=show)
+    async with app.run_test(size=(width, 30)) as pilot:
+        await pilot.pause()
+        shut = app.chat.pane.has_class("-collapsed")
+        await pilot.press(*keys)
+        app.chat.turns.close(20)
+        return not shut
+
+
 @pytest.mark.parametrize("show", [True, False])
 def test_the_reasoning_pane_starts_open_or_shut(show: bool) -> None:
-    async def starts_shut() -> bool:
-        app = ChatApp(ScriptedConversation().opener(), LABEL, show_thinking=show)
-        async with app.run_test(size=(120, 30)) as pilot:
-            await pilot.pause()
-            return app.chat.pane.has_class("-collapsed")
+    assert asyncio.run(starts_open(show=show)) is show
 
-    assert asyncio.run(starts_shut()) is not show
+
+def test_the_reasoning_pane_starts_as_it_was_left_unless_the_config_says_how() -> None:
+    assert asyncio.run(starts_open(120, "ctrl+t"))
+    assert not asyncio.run(starts_open())
+    assert asyncio.run(starts_open(show=True))
+    assert not asyncio.run(starts_open(120, "ctrl+t"))  # as it would by itself: nothing to remember
+    assert asyncio.run(starts_open())
+    assert not asyncio.run(starts_open(80, "ctrl+t"))
+    assert asyncio.run(starts_open(80))
+
+
+def test_a_memory_that_cannot_be_read_is_none() -> None:
+    for content in (b"", b"[]", b"\xff", b'{"reasoning_open": 3}'):
+        (paths.data() / "screen.json").write_bytes(content)
+        assert asyncio.run(starts_open())

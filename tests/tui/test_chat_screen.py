@@ -365,6 +365,19 @@ def test_ctrl_t_and_a_click_collapse_it_and_that_is_remembered() -> None:
     run(test())
 
 
+def test_typing_after_a_click_anywhere_is_writing() -> None:
+    async def test() -> None:
+        async with running(app_of(reply(THINKING, ANSWER))) as it:
+            await it.say("Go")
+            await it.until_shown("● done", "Units")
+            for place in ("Transcript", "Trace", "StatusLine"):
+                await it.pilot.click(place)
+                await it.pilot.press("a")
+            assert it.chat.composer.text == "aaa"
+
+    run(test())
+
+
 def test_earlier_replies_can_be_chosen_by_key_and_click() -> None:
     async def test() -> None:
         async with running(app_of(reply("Early thoughts.", "One."), reply("Late thoughts.", "Two."))) as it:

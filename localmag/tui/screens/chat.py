@@ -16,6 +16,7 @@ from textual.widgets import Static
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
+from localmag.tui import memory
 from localmag.tui.opening import Label
 from localmag.tui.reply import Reply, State, percent, rate, seconds
 from localmag.tui.widgets.composer import Composer
@@ -82,12 +83,13 @@ class ChatScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         # As the first paint will have it: restyling costs that paint a second layout.
-        wide = self.app.size.width >= WIDE
+        wide = self._wide
+        shown = wide if self.reasoning_open is None else self.reasoning_open
         self.set_class(wide, "-wide")
-        self.set_class(not wide, "-collapsed")
+        self.set_class(not shown, "-collapsed")
         with Container(id="body"):
             yield Transcript(self.greeting)
-            yield ReasoningPane(classes="-empty" if wide else "-empty -collapsed")
+            yield ReasoningPane(classes="-empty" if shown else "-empty -collapsed")
         yield Static("", id="queue", markup=False)
         yield Composer()
         yield StatusLine()
@@ -209,12 +211,17 @@ class ChatScreen(Screen[None]):
 
     def _fold_pane(self) -> None:
         """Open or collapse the reasoning: as the user chose, else beside always, stacked while it thinks."""
-        wide = self.app.size.width >= WIDE
-        thinking = self.chosen is not None and self.chosen.state is State.THINKING
-        shown = self.reasoning_open if self.reasoning_open is not None else wide or thinking
-        self.set_class(wide, "-wide")
+        shown = self.reasoning_open if self.reasoning_open is not None else self._opens_by_itself()
+        self.set_class(self._wide, "-wide")
         self.set_class(not shown, "-collapsed")
         self.pane.set_class(not shown, "-collapsed")
+
+    @property
+    def _wide(self) -> bool:
+        return self.app.size.width >= WIDE
+
+    def _opens_by_itself(self) -> bool:
+        return self._wide or (self.chosen is not None and self.chosen.state is State.THINKING)
 
     def _choose(self, reply: Reply | None, *, show: bool = False) -> None:
         self.chosen = reply
@@ -304,7 +311,9 @@ class ChatScreen(Screen[None]):
 
     @on(ReasoningPane.Toggled)
     def action_toggle_reasoning(self) -> None:
-        self.reasoning_open = self.has_class("-collapsed")
+        wanted = self.has_class("-collapsed")
+        self.reasoning_open = None if wanted == self._opens_by_itself() else wanted
+        memory.remember_reasoning_open(self.reasoning_open)
         self.draw()
 
     @on(Composer.StopWanted)

@@ -10,7 +10,7 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 
-class Lines(ScrollView, can_focus=True):
+class Lines(ScrollView, can_focus=False):  # so that typing is writing, whatever was clicked
     """Subclasses draw `row(y)` and call `grow` when the number of rows changes.
 
     It follows the tail until the user scrolls up, and again once they are back at the end.
