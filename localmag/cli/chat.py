@@ -133,7 +133,7 @@ def _look() -> tui.Sight:
     """Takes half a second: llama.cpp is asked what it can compute on."""
     from localmag.engines import devices
     from localmag.store import cache
-    from localmag.tui import looking
+    from localmag.tui.getting import looking
 
     return looking.sight(devices.machine(cache.root()))
 

@@ -13,7 +13,7 @@ from textual.pilot import Pilot
 from localmag import catalogue
 from localmag.errors import RunFailed
 from localmag.tui.app import ChatApp
-from localmag.tui.offers import Models, Offer, Sight
+from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.opening import Label, Opening
 from tests.tui.fakes import LABEL, ScriptedConversation, reply, text_of, until
 

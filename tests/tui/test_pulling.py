@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from localmag import catalogue
 from localmag.store import inventory
-from localmag.tui.offers import Offer, Sight
+from localmag.tui.getting.offers import Offer, Sight
 from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO, fill
 from tests.hub.server import Fault, Flip, Hub, Stall, Status
 from tests.tui.test_first_run import MACHINE, World, running

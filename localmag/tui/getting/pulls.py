@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from localmag.catalogue import Build, Model
 from localmag.errors import LocalmagError, RunFailed
-from localmag.tui.progress import FileProgress, Progress
+from localmag.tui.getting.progress import FileProgress, Progress
 
 if TYPE_CHECKING:
     from localmag.store.pull import Plan
@@ -147,7 +147,7 @@ class Pull:
 
     def _fetch(self, plan: Plan, cancel: threading.Event) -> State:
         from localmag.store import pull as store
-        from localmag.tui.tally import Tally
+        from localmag.tui.getting.tally import Tally
 
         tally = Tally(plan)
         self.state = Going(tally.progress())

@@ -18,14 +18,15 @@ GET = "Get a model"
 class Offer:
     """One build of a model. `context` is tokens, `speed` tokens per second when writing; 0: not known.
 
-    `why` says why it is the one to take, or why it cannot be had here. `here` is the bytes of it on this
-    disk, and `usable` whether that is all of it.
+    `why` says what it takes here, or why it cannot be had, which `lacks` says in brief. `here` is the bytes
+    of it on this disk, and `usable` whether that is all of it.
     """
 
     model: Model
     build: Build
     fits: bool = True
     why: str = ""
+    lacks: str = ""
     context: int = 0
     kv_type: str = ""
     where: str = ""

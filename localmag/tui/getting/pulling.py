@@ -14,8 +14,8 @@ from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Static
 
-from localmag.tui.pulls import Failed, Finished, Going, Pull, Ready, State, Stopped
-from localmag.tui.telling import button, told
+from localmag.tui.getting.pulls import Failed, Finished, Going, Pull, Ready, State, Stopped
+from localmag.tui.getting.telling import button, told
 
 FRAME_S = 0.1
 """Seconds between two looks at the pull."""
@@ -30,7 +30,7 @@ class Left(Enum):
 
 
 class PullScreen(Screen[Left]):
-    CSS_PATH = "pull.tcss"
+    CSS_PATH = "pulling.tcss"
     AUTO_FOCUS = "#pull-yes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop"),

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from localmag.store.pull import Checking, Fetching, Plan, Step, Verified, Waiting, Wanted
-from localmag.tui.progress import FileProgress, Phase, Progress
+from localmag.tui.getting.progress import FileProgress, Phase, Progress
 
 _WINDOW_S = 10.0
 """Seconds over which the rate is taken: long enough to be calm, short enough to notice a change."""

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
-from localmag.tui import offers
-from localmag.tui.offers import Models, Offer
+from localmag.tui.getting import offers
+from localmag.tui.getting.choose import ChooseScreen
+from localmag.tui.getting.offers import Models, Offer
+from localmag.tui.getting.pulling import Left, PullScreen
+from localmag.tui.getting.pulls import Failed, Finished, Going, Pull, Stopped
 from localmag.tui.opening import Opening
-from localmag.tui.pulls import Failed, Finished, Going, Pull, Stopped
 from localmag.tui.reply import percent
-from localmag.tui.screens.choose import ChooseScreen
-from localmag.tui.screens.pull import Left, PullScreen
 
 if TYPE_CHECKING:
     from textual.app import App

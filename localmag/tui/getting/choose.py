@@ -14,9 +14,9 @@ from textual.widgets.option_list import Option
 
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
-from localmag.tui import offers
-from localmag.tui.offers import Models, Offer, Sight
-from localmag.tui.table import head, row
+from localmag.tui.getting import offers
+from localmag.tui.getting.offers import Models, Offer, Sight
+from localmag.tui.getting.table import head, row
 
 LOW = 18
 """Rows under which the table needs the place of all that can be missed."""
@@ -33,8 +33,8 @@ class ChooseScreen(Screen[Offer | None]):
     AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "Try the demo"),
-        Binding("escape", "leave", "Back"),
-        Binding("q", "leave", "Quit"),
+        Binding("escape,q", "leave(True)", "Quit"),
+        Binding("escape,q", "leave(False)", "Back"),
         Binding("r", "look", "Look again"),
     ]
 
@@ -61,6 +61,8 @@ class ChooseScreen(Screen[Offer | None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
+            case "leave":
+                return parameters == (self._first,)
             case "look":
                 return self.sight is not None and not self.sight.offers
             case _:
@@ -121,8 +123,10 @@ class ChooseScreen(Screen[Offer | None]):
         for wanted in (name, self._preferred, chosen):
             if wanted in there:
                 table.highlighted = there[wanted]
-                return
-        table.highlighted = next(iter(there.values()))
+                break
+        else:
+            table.highlighted = next(iter(there.values()))
+        table.call_after_refresh(table.scroll_to_highlight)
 
     def _offer(self, option: Option | None) -> Offer | None:
         if option is None or self.sight is None:
@@ -156,7 +160,7 @@ class ChooseScreen(Screen[Offer | None]):
     def action_demo(self) -> None:
         self.dismiss(offers.demo())
 
-    def action_leave(self) -> None:
+    def action_leave(self, first: bool) -> None:
         self.dismiss(None)
 
 

@@ -9,8 +9,8 @@ from textual.content import Content
 
 from localmag import amounts
 from localmag.sanitize import sanitize
-from localmag.tui.progress import FileProgress, Progress
-from localmag.tui.pulls import Asking, Failed, Finished, Going, Ready, State, Stopped
+from localmag.tui.getting.progress import FileProgress, Progress
+from localmag.tui.getting.pulls import Asking, Failed, Finished, Going, Ready, State, Stopped
 
 if TYPE_CHECKING:
     from localmag.store.pull import Plan, Wanted

@@ -8,7 +8,7 @@ from textual.content import Content
 
 from localmag import amounts
 from localmag.sanitize import sanitize
-from localmag.tui.offers import Offer
+from localmag.tui.getting.offers import Offer
 
 _MARK = 2  # cells before the first column: ★ the one to take, ✓ here already
 _GAP = 2
@@ -64,7 +64,7 @@ def _unfit(offer: Offer, shown: tuple[Column, ...], width: int) -> Content:
     """Greyed, the reason in place of what it would be like."""
     quant, download = shown[0].padded(offer.build.quant), _download(offer)
     room = max(0, width - _MARK - len(quant) - len(download) - 2 * _GAP)
-    why = sanitize(offer.why)
+    why = sanitize(offer.lacks or offer.why)
     why = why if len(why) <= room else f"{why[: max(0, room - 1)]}…"
     text = f"{' ' * _MARK}{quant}{' ' * _GAP}{why.ljust(room)}{' ' * _GAP}{download}"
     return Content.styled(text, "$foreground 45%")

@@ -1,0 +1,129 @@
+"""A machine and what could run on it, put together for the table. Imported late: it reads much."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from localmag import amounts, catalogue, fit
+from localmag.catalogue import Build, Model
+from localmag.engines import select
+from localmag.errors import NotFound
+from localmag.hardware import Machine
+from localmag.store import inventory
+from localmag.store.inventory import Inventory
+from localmag.tui.getting.offers import Offer, Sight
+
+
+def sight(machine: Machine) -> Sight:
+    """Every build that something installed could run, best first; models that cannot be held come last.
+
+    The one to take is the newest model's best, or its largest sibling that holds where no build of it does.
+    """
+    there = inventory.take()
+    backend = "llama.cpp" if "mlx" in select.host().obstacles else "auto"
+    plans = {model.name: _plans(model, machine, backend) for model in catalogue.models()}
+    newest, _ = catalogue.find(catalogue.NEWEST)
+    best = next(iter(plans[newest.name]), None)
+    sibling = fit.sibling(best, machine) if best else None
+    chosen = best if best and best.fits else sibling
+    taken = (chosen.model.name, chosen.build) if chosen else None
+    offers = [
+        _offer(plan, there, machine.disk_free, chosen=(plan.model.name, plan.build) == taken)
+        for name in sorted(plans, key=lambda name: _place(name, plans[name], taken))
+        for plan in plans[name]
+    ]
+    offers += [o for model in catalogue.models() if model.shape is None for o in _unweighed(model, there)]
+    notes = [f"{n.what} {n.todo}".strip() for n in machine.notes]
+    if sibling and sibling is not chosen:
+        notes.append(_quicker(sibling))
+    if best and chosen is None:
+        notes.append("No model of the catalogue fits this machine; the demo does.")
+    return Sight(told(machine), tuple(offers), tuple(notes))
+
+
+def _plans(model: Model, machine: Machine, backend: str) -> tuple[fit.Plan, ...]:
+    """None of a model whose shape is not known, or for which nothing here could run a build."""
+    try:
+        return fit.plans(model, machine, backend=backend)
+    except NotFound:
+        return ()
+
+
+def _unweighed(model: Model, there: Inventory) -> Iterator[Offer]:
+    """Of a model whose shape is not known: the user's to judge."""
+    if model.name == catalogue.DEMO:
+        return
+    for build in model.builds:
+        here, usable = _here(model, build, there)
+        why = "The shape of this model is not in the catalogue, so nobody can tell whether it fits."
+        yield Offer(model, build, why=why, context=model.advised, here=here, usable=usable)
+
+
+def _here(model: Model, build: Build, there: Inventory) -> tuple[int, bool]:
+    """How many bytes of a build are here from an interrupted pull, and whether all of it is."""
+    copies = [h for h in there.of(model, build.quant) if h.backend == build.backend]
+    return sum(h.size for h in copies if h.state == "partial"), any(h.usable for h in copies)
+
+
+def _place(name: str, plans: tuple[fit.Plan, ...], taken: tuple[str, Build] | None) -> tuple[bool, bool]:
+    """The model of the one to take first, and then, in the catalogue's order, those that hold at all."""
+    return taken is None or name != taken[0], not any(plan.fits for plan in plans)
+
+
+def _offer(plan: fit.Plan, there: Inventory, disk: int, *, chosen: bool) -> Offer:
+    here, usable = _here(plan.model, plan.build, there)
+    offer = Offer(
+        plan.model,
+        plan.build,
+        fits=plan.fits,
+        why=_why(plan),
+        lacks="" if plan.fits else f"lacks {amounts.memory(plan.way.missing)} of memory",
+        context=plan.setting.context,
+        kv_type=plan.setting.kv_type,
+        where="CPU" if not plan.setting.gpu_layers else "GPU" if plan.on_gpu else "GPU + CPU",
+        speed=plan.speed,
+        chosen=chosen,
+        here=here,
+        usable=usable,
+    )
+    wanted = offer.bytes - here
+    if disk and plan.fits and not usable and wanted > disk:
+        why = f"{amounts.size(wanted)} are to be fetched, and the disk has {amounts.size(disk)} free."
+        offer = replace(offer, fits=False, lacks=f"lacks {amounts.size(wanted - disk)} of disk", why=why)
+    return offer
+
+
+def _why(plan: fit.Plan) -> str:
+    """Takes 19.6 of 22.9 GiB of CUDA0, 0.8 of 57.0 GiB of memory; KV cache in q8_0."""
+    if not plan.fits:
+        return plan.why
+    parts = [
+        f"{need.total / 2**30:.1f} of {amounts.memory(room.usable)} of {need.place}"
+        for need, room in zip(plan.needs, plan.rooms, strict=True)
+        if need.total
+    ]
+    how = plan.where if plan.setting.gpu_layers and not plan.on_gpu else ""
+    return f"Takes {'; '.join(filter(None, (', '.join(parts), how, plan.why)))}."
+
+
+def _quicker(sibling: fit.Plan) -> str:
+    return (
+        f"{sibling.model.title} {sibling.build.quant} is smaller, and would be quicker: "
+        f"about {sibling.speed:.0f} tok/s."
+    )
+
+
+def told(machine: Machine) -> str:
+    """The machine in one line."""
+    return " · ".join(_facts(machine))
+
+
+def _facts(machine: Machine) -> Iterator[str]:
+    yield f"{machine.cpu}, {machine.cores} cores"
+    yield f"{amounts.memory(machine.memory_free)} of {amounts.memory(machine.memory_total)} memory free"
+    for device in machine.devices:
+        yield device.name if device.unified else f"{device.name}, {amounts.memory(device.total)}"
+    if not machine.devices:
+        yield "no GPU"
+    yield f"{amounts.size(machine.disk_free)} of disk free"
