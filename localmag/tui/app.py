@@ -17,14 +17,14 @@ from localmag.errors import WrongUsage
 from localmag.sanitize import sanitize
 from localmag.tui import memory
 from localmag.tui.driver import patient
-from localmag.tui.offers import GET, Models
+from localmag.tui.getting.offers import GET, Models
 from localmag.tui.opening import Label, Opening
 from localmag.tui.screens.chat import ChatScreen
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
 
 if TYPE_CHECKING:
-    from localmag.tui.getting import Getting
+    from localmag.tui.getting.flow import Getting
 
 SAVING_S = 5.0
 """Seconds to wait at the end for a partial reply to be saved."""
@@ -87,7 +87,7 @@ class ChatApp(App[int]):
     @work(exclusive=True, group="models")
     async def get_model(self, *, first: bool = False) -> None:
         """Let the user choose a model and fetch it, and go on to a conversation with it."""
-        from localmag.tui.getting import Getting  # rarely needed, so rarely imported
+        from localmag.tui.getting.flow import Getting  # rarely needed, so rarely imported
 
         assert self._models
         self.getting = self.getting or Getting(self, self._models, self._tell_pull)
