@@ -7,6 +7,7 @@ sentences, and never with a bad file that `list` calls verified.
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -192,6 +193,15 @@ def test_a_gated_repository_says_how_to_log_in_and_the_login_stays_with_the_hub(
     asked = [(path, login) for _, path, login in hub.asked if path.endswith(WEIGHTS)]
     assert any(login for path, login in asked if "/resolve/" in path)
     assert not any(login for path, login in asked if "/resolve/" not in path)
+
+
+def test_who_logged_in_with_the_client_is_logged_in_here(hub: Hub, pull: Pull) -> None:
+    hub.repos[WEIGHTS_REPO].private, hub.repos[WEIGHTS_REPO].token = True, "hf_secret"
+    place = Path(os.environ["HF_HOME"]) / "token"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text("hf_secret")  # as `hf auth login` leaves it
+    assert pull(env={"HF_ENDPOINT": hub.url}).returncode == 0
+    assert pull(env={"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_wrong"}).returncode == 5
 
 
 def test_a_private_repository_is_one_that_may_not_be_there(hub: Hub, pull: Pull) -> None:
