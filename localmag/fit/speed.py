@@ -19,7 +19,10 @@ ASSUMED = 50e9
 """Bytes per second of memory that says nothing of itself: two channels of DDR4-3200 (51.2 GB/s)."""
 
 _GBPS: tuple[tuple[str, int], ...] = (
-    # NVIDIA's data sheets
+    # NVIDIA's data sheets; a laptop's card before its namesake
+    (r"RTX 5090 Laptop", 896), (r"RTX 5080 Laptop", 896), (r"RTX 5070 Ti Laptop", 672),
+    (r"RTX 50[67]0 Laptop", 384), (r"RTX 4060 Laptop", 256), (r"RTX 4050", 192), (r"RTX 30[78]0 Laptop", 384),
+    (r"RTX 3060 Laptop", 336), (r"RTX 3050", 168),
     (r"RTX 5090", 1792), (r"RTX 5080", 960), (r"RTX 5070 Ti", 896), (r"RTX 5070", 672), (r"RTX 5060", 448),
     (r"RTX 4090 Laptop", 576), (r"RTX 4090", 1008), (r"RTX 4080 Laptop", 432), (r"RTX 4080", 717),
     (r"RTX 4070 Laptop", 256), (r"RTX 4070 Ti SUPER", 672), (r"RTX 4070", 504), (r"RTX 4060 Ti", 288),
