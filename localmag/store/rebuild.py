@@ -41,14 +41,16 @@ _PATTERN = (
 
 _IDS = {
     "<unk>": 0, "<s>": 1, "</s>": 2, "[INST]": 3, "[/INST]": 4, "[AVAILABLE_TOOLS]": 5,
-    "[/AVAILABLE_TOOLS]": 6, "[TOOL_RESULTS]": 7, "[/TOOL_RESULTS]": 8, "[TOOL_CALLS]": 9,
+    "[/AVAILABLE_TOOLS]": 6, "[TOOL_RESULTS]": 7, "[/TOOL_RESULTS]": 8, "[TOOL_CALLS]": 9, "[PREFIX]": 14,
+    "[SUFFIX]": 16,
 }  # fmt: skip
-_SYSTEM = {"[SYSTEM_PROMPT]": 17, "[/SYSTEM_PROMPT]": 18}
-_VERSIONS = {  # version → control tokens that it cannot do without, at their ids
+_SYSTEM = {"[SYSTEM_PROMPT]": 17, "[/SYSTEM_PROMPT]": 18, "[TOOL_CONTENT]": 19}
+_CALLS = {"[ARGS]": 32, "[CALL_ID]": 33}
+_VERSIONS = {  # version → control tokens that mistral-common cannot do without, at their ids
     "v3": _IDS,
     "v7": _IDS | _SYSTEM,
-    "v11": _IDS | _SYSTEM | {"[ARGS]": 32, "[CALL_ID]": 33},
-    "v13": _IDS | _SYSTEM | {"[ARGS]": 32, "[THINK]": 34, "[/THINK]": 35},
+    "v11": _IDS | _SYSTEM | _CALLS,
+    "v13": _IDS | _SYSTEM | _CALLS | {"[THINK]": 34, "[/THINK]": 35},
 }
 _MARKS = (("[MODEL_SETTINGS]", "v15"), ("[THINK]", "v13"), ("[CALL_ID]", "v11"), ("[SYSTEM_PROMPT]", "v7"))
 

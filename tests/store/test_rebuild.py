@@ -154,6 +154,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "a control token with an escape": (lambda: tiny(changed(vocabulary(), 36, "\x1b[2J")), "has none"),
     "no [THINK] at 34": (lambda: tiny(swapped(vocabulary(), 34, 35)), "id 34 is '[/THINK]'"),
     "[INST] elsewhere": (lambda: tiny(swapped(vocabulary(), 3, 4)), r"id 3 is '\[/INST\]'"),
+    "no [TOOL_CONTENT]": (lambda: tiny(changed(vocabulary(), 19, "x")), "id 19 is 'x'"),
     "control among text": (
         lambda: tiny(types=[CONTROL] * 1_000 + [NORMAL] * 255 + [CONTROL]),
         "id 1255 is marked as a control",
