@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -64,8 +65,10 @@ def chat(
     Without a terminal it reads one message per line and answers each on stdout, reasoning on stderr.
     """
     past = past_of(continue_, resume, system)
-    # All three: Textual draws on stderr, and answers that are piped on must not be drawn.
-    screen = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    # All three: Textual draws on stderr, and answers that are piped on must not be drawn. A dumb terminal
+    # (an Emacs shell, say) cannot place the cursor.
+    terminal = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    screen = terminal and os.environ.get("TERM") != "dumb"
     resolve = partial(
         options.resolve,
         backend=backend,

@@ -114,6 +114,17 @@ def test_a_program_that_was_stopped_goes_on_and_leaves_the_terminal_as_it_was() 
         assert it.echoes()
 
 
+def test_on_a_dumb_terminal_it_goes_line_by_line() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", "--temp", "0"], TERM="dumb") as it:
+        it.type("What is 478 + 356?\n")
+        it.until("834")
+        it.type("\x04")
+        assert it.end() == 0
+        assert b"\x1b" not in it.raw
+
+
 def test_esc_stops_the_real_engine_and_the_chat_goes_on() -> None:
     from tests.tui.terminal import Terminal
 
