@@ -322,6 +322,8 @@ class _Autosave:
             with suppress(Empty):
                 while event := self._events.get_nowait():
                     unsaved.append(event)
+            if self._stopped.is_set():  # what would wake this thread may just have been taken
+                return
             # A disk that is full or locked now may not be so in half a second; if it stays so, saving the
             # whole reply at its end reports it.
             with suppress(LocalmagError):

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -359,6 +360,32 @@ def test_the_autosave_goes_on_when_the_disk_does(sessions: Sessions) -> None:
 
     list(Conversation.new(sessions, Stage(scene), SETUP).send("Hi", NEVER))
     assert saved == [LONG]
+
+
+@pytest.mark.timeout(30)
+def test_a_reply_may_end_just_when_it_is_taken_up_to_be_saved(
+    sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking_up = threading.Event()
+
+    class Slow(SimpleQueue[Event | None]):
+        """Not emptied before the end of the reply is in it."""
+
+        def get_nowait(self) -> Event | None:
+            taking_up.set()
+            while self.empty():
+                time.sleep(0.01)
+            return super().get_nowait()
+
+    def scene(turn: Turn, cancel: Cancel) -> Iterator[Event]:
+        yield TextDelta("834")
+        assert taking_up.wait(10)
+        yield END
+
+    monkeypatch.setattr("localmag.chat.SimpleQueue", Slow)
+    talk = Conversation.new(sessions, Stage(scene), SETUP)
+    assert list(talk.send("Hi", NEVER))[-1] == END
+    assert reread(sessions, talk) == in_memory(talk)
 
 
 # ── What the engine is told of earlier turns ──────────────────────────────────────────────────────
