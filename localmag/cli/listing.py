@@ -49,7 +49,7 @@ def list_(
             say(f"{'':<{wide}}  {_short(one.path)}")
     others = len(there.all) - len(found)
     if others:
-        _note(f"{others} more are of models that localmag cannot run; `localmag list --all` shows them.")
+        _note(f"Not shown: {others} of models that localmag cannot run. `localmag list --all` shows all.")
     if all(h.state == "bundled" for h in found):
         _note("No Magistral is here yet. Fetch it with `localmag pull magistral`.")
 
@@ -180,8 +180,10 @@ def _not_ours(copies: list[Here], name: str, there: Inventory) -> NotFound:
     if not copies:
         return unknown(name, there)
     one = copies[0]
+    how = f"`ollama rm {one.found.label}` removes it." if one.found and one.place == "Ollama" else ""
     return NotFound(
-        f"{one.name} is {_whose(one)}, so localmag leaves it alone.", f"Remove it there: {_short(one.path)}."
+        f"{one.name} is {_whose(one)}, so localmag leaves it alone.",
+        how or f"Remove it there: {_short(one.path)}.",
     )
 
 
@@ -223,7 +225,9 @@ def _state(one: Here) -> str:
     match one.state:
         case "partial":
             return f"partial, of {size(one.total)}: `localmag pull {one.name}` goes on"
-        case "refused" | "missing":
+        case "refused":
+            return f"refused: {one.why.replace(os.fspath(one.path), 'it')}"
+        case "missing":
             return one.why
         case "unverified":
             return _unverified(one)

@@ -149,10 +149,10 @@ def _loadable(found: Found, look: Look, model: Model | None, *, name: str, build
     """Raises BadFile if it is not what it claims to be, RunFailed if localmag has no engine for it."""
     require_honest(found, look, model)
     if found.backend == "mlx":
-        instead = f"`localmag pull {model.called(model.build())}`" if model else "its GGUF build"
+        pull = f"`localmag pull {model.called(model.build())}` fetches one" if model else "Use one of those"
         raise RunFailed(
             f"{found.path} is an MLX build ({look.quant}), and this localmag runs GGUF builds only.",
-            f"Use {instead} instead.",
+            f"{pull}.",
         )
     tokenizer, notes = _tokenizer(found, model)
     prompt: Path | None = found.path.with_name(PROMPT)

@@ -92,7 +92,7 @@ def test_list_says_whose_each_is_and_where(studio: Path, localmag: RunLocalmag) 
     assert "LM Studio" in line
     assert "not verified" in line
     assert where.strip() == str(Path("~", *studio.relative_to(Path.home()).parts))
-    assert "1 more" in done.stderr
+    assert "Not shown: 1" in done.stderr
     assert "not Mistral's Tekken" in localmag("list", "--all").stdout
 
 
