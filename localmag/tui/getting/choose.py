@@ -29,7 +29,7 @@ class Table(OptionList):
 class ChooseScreen(Screen[Offer | None]):
     """Dismissed with the build that was chosen (the demo's among them), or None to leave."""
 
-    CSS_PATH = "choose.tcss"
+    CSS_PATH = ["choose.tcss", "keys.tcss"]  # noqa: RUF012 - as Textual has it
     AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "Try the demo"),

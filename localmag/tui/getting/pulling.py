@@ -30,7 +30,7 @@ class Left(Enum):
 
 
 class PullScreen(Screen[Left]):
-    CSS_PATH = "pulling.tcss"
+    CSS_PATH = ["pulling.tcss", "keys.tcss"]  # noqa: RUF012 - as Textual has it
     AUTO_FOCUS = "#pull-yes"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop"),

@@ -67,7 +67,7 @@ def _unfit(offer: Offer, shown: tuple[Column, ...], width: int) -> Content:
     why = sanitize(offer.lacks or offer.why)
     why = why if len(why) <= room else f"{why[: max(0, room - 1)]}…"
     text = f"{' ' * _MARK}{quant}{' ' * _GAP}{why.ljust(room)}{' ' * _GAP}{download}"
-    return Content.styled(text, "$foreground 45%")
+    return Content.styled(text[:width], "$foreground 45%")
 
 
 def _cells(offer: Offer) -> dict[str, str]:
