@@ -170,7 +170,7 @@ def _piped() -> str:
     notice.daemon = True
     notice.start()
     try:
-        return sys.stdin.read().removeprefix("\ufeff")
+        return options.bounded(sys.stdin.read(options.MOST_BYTES + 1)).removeprefix("\ufeff")
     finally:
         notice.cancel()
 

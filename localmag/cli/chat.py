@@ -159,8 +159,8 @@ def _lines(run: options.Run, past: Session | None) -> None:
     failed = None
     with Sessions() as sessions, engine(run) as running:
         talk = conversation(run, past, sessions, running)
-        for line in sys.stdin:
-            if not line.strip():
+        for line in iter(partial(sys.stdin.readline, options.MOST_BYTES + 1), ""):
+            if not options.bounded(line).strip():
                 continue
             try:
                 with Interruptible() as cancel:

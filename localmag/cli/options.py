@@ -18,7 +18,7 @@ from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
 
 _MOST_CONTEXT = 2**24  # tokens, for a file that does not say; far beyond any model, and safe in 32 bits
-_MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
+MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
 
 
 def _number(value: float | None) -> float | None:
@@ -231,15 +231,24 @@ def _read(path: Path) -> str:
     return read_bytes(path, "Check the path after @.").decode("utf-8", "replace")
 
 
+def bounded(text: str) -> str:
+    """`text`, of which no more than `MOST_BYTES` + 1 was read. Raises WrongUsage if there was more."""
+    if len(text) > MOST_BYTES:
+        raise WrongUsage(
+            f"What is piped in is larger than {MOST_BYTES // 2**20} MiB.", "No context holds that: give less."
+        )
+    return text
+
+
 def read_bytes(path: Path, todo: str) -> bytes:
     """A text file's bytes. Raises NotFound if it cannot be read, WrongUsage if it has no end that fits."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
+            data = file.read(MOST_BYTES + 1)
     except OSError as exc:
         raise NotFound(f"The file {path} cannot be read ({exc.strerror}).", todo) from exc
-    if len(data) > _MOST_BYTES:
+    if len(data) > MOST_BYTES:
         raise WrongUsage(
-            f"{path} is larger than {_MOST_BYTES // 2**20} MiB.", "No context holds that: give less."
+            f"{path} is larger than {MOST_BYTES // 2**20} MiB.", "No context holds that: give less."
         )
     return data

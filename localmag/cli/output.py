@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -92,7 +92,10 @@ class Printer:
         self._status = ""
 
     def show(self, events: Iterable[Event]) -> Done | None:
-        """Draw every event, and return the last one. The line is left finished also if `events` raises."""
+        """Draw every event, and return the last one. The line is left finished also if `events` raises.
+
+        Where drawing fails, the reply is stopped, so that what had arrived of it is kept.
+        """
         done = None
         try:
             for event in events:
@@ -100,6 +103,8 @@ class Printer:
                 if isinstance(event, Done):
                     done = event
         finally:
+            if isinstance(events, Generator):
+                events.close()
             self._clear()
             self._err.end_line()
             self._out.end_line()

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from localmag.sessions import Sessions
+from localmag.types import Stop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="put together by a POSIX shell")
 
@@ -42,6 +43,8 @@ def test_a_chat_whose_reader_has_gone_ends_and_keeps_what_was_said() -> None:
         question, reply, *_ = sessions.load(session.id).entries
     assert question.message.text == "2 + 2"
     assert out in reply.message.text
+    assert reply.outcome
+    assert reply.outcome.stop in (Stop.CANCELLED, Stop.END)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
@@ -54,3 +57,10 @@ def test_an_answer_needs_no_stderr_but_does_need_stdout() -> None:
         assert codes == [1]
         assert notes.startswith("localmag: The operating system refused (No space left on device).")
     assert shell(f"{PROGRAM} ask no-such-model '2 + 2' 2>/dev/full")[0] == [3]
+
+
+def test_a_pipe_without_end_is_refused_before_memory_is_full() -> None:
+    for words in ("ask demo --dry-run", "chat demo"):
+        codes, _, notes = shell(f"tr '\\0' a </dev/zero | {PROGRAM} {words}")
+        assert codes[1] == 2
+        assert "16 MiB" in notes
