@@ -17,7 +17,7 @@ from typing import Any
 
 from localmag import gguf, paths
 from localmag.errors import LocalmagError
-from localmag.store.places import Found
+from localmag.store.places import Found, is_regular
 
 ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "ministral3")
 """What Magistral and its kin are called by llama.cpp and by Transformers' config.json."""
@@ -33,6 +33,7 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _BITS = re.compile(r"(?:^|[-_.])(\d{1,2})-?bit", re.IGNORECASE)
+_CONFIG_FILE, _INDEX = "config.json", "model.safetensors.index.json"  # of an MLX build
 _CONFIG = {  # key of config.json → dimension
     "num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads",
     "num_key_value_heads": "kv_heads", "head_dim": "head_size", "intermediate_size": "ffn",
@@ -111,9 +112,9 @@ def quant_named(name: str) -> str:
 
 def _stamp(found: Found) -> list[list[int]]:
     """Sizes and times of change: when they are the same, so is what was seen."""
-    config = [found.path / "config.json"] if found.backend == "mlx" else []
+    tables = [found.path / name for name in (_CONFIG_FILE, _INDEX)] if found.backend == "mlx" else []
     stamps = []
-    for file in (*found.files, *config):
+    for file in (*found.files, *tables):
         try:
             about = file.stat()
         except OSError:
@@ -203,11 +204,12 @@ def _mlx(found: Found) -> Look:
     config: dict[str, Any] = {}
     problem = todo = ""
     try:
-        with (found.path / "config.json").open("rb") as file:
+        with (found.path / _CONFIG_FILE).open("rb") as file:
             config = _object(file.read(_MOST_CONFIG))
         for tensors in found.files:
             _require_safetensors(tensors)
-    except (OSError, ValueError, RecursionError) as exc:
+        _require_all(found)
+    except (OSError, ValueError, TypeError, RecursionError) as exc:  # what JSON of another form leads to
         why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         problem, todo = f"{found.path} is damaged: {why}.", "Fetch it again."
     nested = config.get("text_config")
@@ -238,6 +240,18 @@ def _bits(found: Found, quantization: object) -> str:
         return f"{bits}bit"
     named = _BITS.search(" ".join((found.label, *found.hints)))
     return f"{named[1]}bit" if named else "bf16"
+
+
+def _require_all(found: Found) -> None:
+    """Raises ValueError if the index names files that are not there."""
+    index = found.path / _INDEX
+    if not is_regular(index):
+        return
+    with index.open("rb") as file:
+        named = _object(file.read(_MOST_HEADER)).get("weight_map")
+    missing = set(named.values() if isinstance(named, dict) else ()) - {file.name for file in found.files}
+    if missing:
+        raise ValueError(f"{len(missing)} of its files are not here")
 
 
 def _require_safetensors(path: Path) -> None:

@@ -75,19 +75,24 @@ def everything(tell: Tell) -> Iterator[Found]:
 
 
 def hub_cache(tell: Tell) -> Iterator[Found]:
-    """Every repository's weights, each in the newest snapshot that holds them."""
+    """Every repository's weights, each in the newest snapshot that holds all of them, if any does."""
     for base in _listed(cache.root(), tell):
         owner, _, name = base.name.removeprefix("models--").partition("--")
         repo = f"{owner}/{name}"
         if not base.name.startswith("models--") or not cache.is_repo(repo):
             continue
         seen: set[str] = set()
+        parts: dict[str, Found] = {}
         for snapshot in cache.snapshots(repo):
             for found in in_folder(snapshot, "Hugging Face cache", tell, depth=2, hints=(name, repo)):
                 inside = found.path.relative_to(snapshot).as_posix()
-                if inside not in seen:
+                found = replace(found, repo=repo, inside=inside)
+                if not found.whole:
+                    parts.setdefault(inside, found)
+                elif inside not in seen:
                     seen.add(inside)
-                    yield replace(found, repo=repo, inside=inside)
+                    yield found
+        yield from (part for inside, part in parts.items() if inside not in seen)
 
 
 def imported() -> Iterator[Found]:

@@ -351,6 +351,35 @@ def test_an_mlx_build_that_is_not_what_it_claims_is_refused(
     assert why in here.why
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b""),
+        ("config.json", b"[]"),
+        ("config.json", b'{"quantization": {"bits": "4"}, "model_type": ["mistral"]}'),
+        ("config.json", b'{"quantization": {}, "text_config": 7, "num_hidden_layers": "x"}'),
+        ("config.json", b"[" * 100_000),
+        ("model.safetensors.index.json", b"[]"),
+        ("model.safetensors.index.json", b'{"weight_map": {"a": []}}'),
+        ("model.safetensors", b"\xff" * 8 + b"{}"),
+        ("model.safetensors", b"\x02\0\0\0\0\0\0\0[]"),
+        ("model.safetensors", b'\x1d\0\0\0\0\0\0\0{"w":{"data_offsets":["a",9]}}'),
+    ],
+)
+def test_an_mlx_build_of_nonsense_is_refused(home: Path, name: str, content: bytes) -> None:
+    (mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit") / name).write_bytes(content)
+    (here,) = [h for h in inventory.take().all if h.place == "LM Studio"]
+    assert here.state == "refused"
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_an_mlx_build_of_several_files_needs_all_of_them(home: Path, missing: bool) -> None:
+    folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
+    files = {"a": "model.safetensors", "b": "../outside.safetensors" if missing else "model.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    assert ("1 of its files are not here" in listed()["magistral:4bit"].why) == missing
+
+
 # ── Imports ───────────────────────────────────────────────────────────────────────────────────────
 
 

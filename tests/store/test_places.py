@@ -274,6 +274,19 @@ def test_repositories_that_the_catalogue_does_not_know_are_found(told: list[str]
     assert (found.path, found.repo, found.inside) == (file, "someone/thing-GGUF", "Q8_0/thing-Q8_0.gguf")
 
 
+def test_a_whole_split_in_an_older_snapshot_goes_before_half_a_one(told: list[str]) -> None:
+    base = Path(os.environ["HF_HOME"]) / "hub" / "models--someone--thing"
+    old, new = (base / "snapshots" / (letter * 40) for letter in "ab")
+    whole = [put(old / f"m-0000{n}-of-00002.gguf") for n in (1, 2)]
+    put(new / "m-00001-of-00002.gguf")
+    put(base / "refs" / "main", new.name.encode())
+    (found,) = places.hub_cache(told.append)
+    assert found.files == tuple(whole)
+    whole[1].unlink()
+    (found,) = places.hub_cache(told.append)
+    assert not found.whole
+
+
 def test_a_file_of_several_snapshots_is_one(told: list[str]) -> None:
     base = Path(os.environ["HF_HOME"]) / "hub" / "models--someone--thing" / "snapshots"
     put(base / ("a" * 40) / "m.gguf")
