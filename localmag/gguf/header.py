@@ -268,9 +268,29 @@ class _Reader:
             if self.keep_strings:
                 found.append(data[at:end].decode("utf-8", "replace"))
             at = end
+        self.require_text(n, at)
         self.at = at
         self.passed_over += n - len(found)
         return found
+
+    def require_text(self, n: int, end: int) -> None:
+        """The next `n` strings, up to `end`, must be UTF-8: llama.cpp ends the process over one that is not.
+
+        Their lengths lie between them, and are no obstacle while they are under 128, as nearly all are: so
+        all of it is decoded at once, and string by string only if that fails.
+        """
+        try:
+            self.data[self.at : end].decode()
+            return
+        except UnicodeDecodeError:
+            at = self.at
+        for _ in range(n):
+            (length,) = struct.unpack_from("<Q", self.data, at)
+            at += 8 + length
+            try:
+                self.data[at - length : at].decode()
+            except UnicodeDecodeError:
+                self.broken("a token of its vocabulary is no text")
 
     def broken(self, why: str) -> NoReturn:
         raise BadFile(f"{self.path} is damaged: {why}.", "Fetch it again.")

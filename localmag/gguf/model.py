@@ -65,21 +65,14 @@ def require_tekken(path: Path, header: Header) -> None:
 
 def _require_agreement(path: Path, header: Header) -> None:
     """llama.cpp ends the process over some of these, and trusts the file in others."""
+    for key in _NEEDED:
+        if header.number(key) < 1 and (key in _ALWAYS or f"{header.architecture}.{key}" in header.metadata):
+            raise _contradiction(path, f"its {key} is {header.number(key)}")
     shape = header.shape()
-    least = {
-        "block_count": shape.layers,
-        "embedding_length": shape.width,
-        "attention.head_count": shape.heads,
-        "attention.key_length": shape.head_size,
-        "feed_forward_length": shape.ffn,
-    }
-    for key, number in least.items():
-        if number < 1:
-            raise _contradiction(path, f"its {key} is {number}")
-    if shape.heads % shape.kv_heads:
-        raise _contradiction(path, f"{shape.heads} heads cannot share {shape.kv_heads} of keys and values")
-    there = [(int(m[1]), m[2], t) for t in header.tensors if (m := _BLOCK.fullmatch(t.name))]
-    if (blocks := {n for n, _, _ in there}) != set(range(shape.layers)):
+    if why := _nonsense(shape, header):
+        raise _contradiction(path, why)
+    blocks = {int(m[1]) for t in header.tensors if (m := _BLOCK.fullmatch(t.name))}
+    if len(blocks) != shape.layers or max(blocks) != shape.layers - 1:
         raise _contradiction(path, f"it has tensors of {len(blocks)} layers and claims {shape.layers}")
     expected = _expected(shape)
     for tensor in header.tensors:
@@ -87,6 +80,53 @@ def _require_agreement(path: Path, header: Header) -> None:
         if name in expected and tensor.shape != expected[name]:
             told, wanted = ("×".join(map(str, dims)) for dims in (tensor.shape, expected[name]))
             raise _contradiction(path, f"{tensor.name} is {told}, and its metadata make it {wanted}")
+
+
+_ALWAYS = ("block_count", "embedding_length", "attention.head_count", "feed_forward_length")
+_NEEDED = (
+    *_ALWAYS,
+    "context_length",
+    "vocab_size",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.value_length",
+    "attention.key_length_mla",
+    "attention.value_length_mla",
+    "attention.q_lora_rank",
+    "attention.kv_lora_rank",
+    "rope.dimension_count",
+    "expert_feed_forward_length",
+)
+"""Counts of which nothing works with 0: those that must be there, and those that may be."""
+
+
+def _nonsense(shape: Shape, header: Header) -> str:
+    """What cannot be whatever the tensors are, empty if nothing."""
+    rope = header.number("rope.dimension_count")
+    if shape.heads % shape.kv_heads:
+        return f"{shape.heads} heads cannot share {shape.kv_heads} of keys and values"
+    if shape.kv_rank and not 0 < shape.rope_size < shape.head_size:
+        return f"positions take {shape.rope_size} of the {shape.head_size} numbers of a head"
+    if header.architecture == "llama" and rope not in (0, shape.head_size):
+        return f"positions take {rope} of the {shape.head_size} numbers of a head"
+    if header.number("attention.key_length_mla"):
+        # As one KV head of the latent vector and what carries the position: llama_hparams::is_mla.
+        latent = (1, shape.kv_rank + shape.rope_size, shape.kv_rank)
+        keys = ("attention.head_count_kv", "attention.key_length", "attention.value_length")
+        if (told := tuple(map(header.number, keys))) != latent:
+            return f"its latent attention is {told} and its ranks make it {latent}"
+    if shape.experts and not 0 < shape.active <= shape.experts:
+        return f"{shape.active} of {shape.experts} experts are active"
+    if not shape.experts and any("_exps." in tensor.name for tensor in header.tensors):
+        return "it has experts and claims none"
+    epsilon = header.metadata.get(f"{header.architecture}.attention.layer_norm_rms_epsilon", 0.0)
+    if not isinstance(epsilon, float) or not 0 <= epsilon < 1:
+        return f"its layer_norm_rms_epsilon is {epsilon}"
+    if shape.dense_layers > shape.layers:
+        return f"{shape.dense_layers} of {shape.layers} layers are dense"
+    if header.number("vocab_size") not in (0, shape.vocabulary) and shape.vocabulary:
+        return f"it names {shape.vocabulary} ids and claims {header.number('vocab_size')}"
+    return ""
 
 
 def _expected(shape: Shape) -> dict[str, tuple[int, ...]]:
