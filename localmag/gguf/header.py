@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -259,38 +260,34 @@ class _Reader:
         found: list[Value] = []
         data, at, limit = self.data, self.at, self.limit
         length_at = struct.Struct("<Q").unpack_from
+        edges = [at]
         for _ in range(n):
             end = at + 8
             if end <= limit:
                 at, end = end, end + length_at(data, at)[0]
             if end > limit:
                 self.broken("it ends inside its header, or its header counts more than the file can hold")
+            if end - at > 127:
+                edges += (at - 8, at)
             if self.keep_strings:
                 found.append(data[at:end].decode("utf-8", "replace"))
             at = end
-        self.require_text(n, at)
+        self.require_text((*edges, at))
         self.at = at
         self.passed_over += n - len(found)
         return found
 
-    def require_text(self, n: int, end: int) -> None:
-        """The next `n` strings, up to `end`, must be UTF-8: llama.cpp ends the process over one that is not.
+    def require_text(self, edges: Sequence[int]) -> None:
+        """Between each two edges all must be UTF-8: llama.cpp ends the process over a token that is not.
 
-        Their lengths lie between them, and are no obstacle while they are under 128, as nearly all are: so
-        all of it is decoded at once, and string by string only if that fails.
+        Strings are looked at together with their lengths, which are UTF-8 too while they are under 128; those
+        of longer ones lie between edges that are skipped.
         """
         try:
-            self.data[self.at : end].decode()
-            return
+            for start, end in zip(edges[::2], edges[1::2], strict=True):
+                self.data[start:end].decode()
         except UnicodeDecodeError:
-            at = self.at
-        for _ in range(n):
-            (length,) = struct.unpack_from("<Q", self.data, at)
-            at += 8 + length
-            try:
-                self.data[at - length : at].decode()
-            except UnicodeDecodeError:
-                self.broken("a token of its vocabulary is no text")
+            self.broken("a token of its vocabulary is no text")
 
     def broken(self, why: str) -> NoReturn:
         raise BadFile(f"{self.path} is damaged: {why}.", "Fetch it again.")
