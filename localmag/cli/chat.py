@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -98,33 +98,30 @@ def _screen(run: options.Run, past: Session | None, resolve: Callable[..., optio
 
     with ExitStack() as open_things:
 
-        def opening(run: options.Run, past: Session | None = None, notes: Sequence[str] = ()) -> tui.Opening:
+        def opening(run: options.Run, past: Session | None = None) -> tui.Opening:
             def open_conversation(report: tui.Report) -> Conversation:
+                from localmag.cli.fitting import fitted
                 from localmag.sessions import Sessions
 
-                open_things.close()  # an earlier conversation's engine: two models may be more than fits
+                open_things.close()  # an earlier conversation's engine, whose memory this one may need
+                gave_way: list[str] = []
+                fits = fitted(run, tell=gave_way.append)
+                report(tui.Fitted(fits.spec.context, tuple(gave_way)))
                 sessions = open_things.enter_context(Sessions())
-                running = open_things.enter_context(engine(run))
+                running = open_things.enter_context(engine(fits))
                 threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
-                return conversation(run, past, sessions, running)
+                return conversation(fits, past, sessions, running)
 
             found = run.installed
             return tui.Opening(
                 open_conversation,
                 tui.Label(found.title, found.build, run.spec.backend, run.spec.context),
                 _DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
-                tuple(notes),
             )
-
-        def another(offer: tui.Offer) -> tui.Opening:
-            from localmag.cli.fitting import fitted
-
-            notes: list[str] = []
-            return opening(fitted(resolve(offer.name, quant=None), tell=notes.append), notes=notes)
 
         code = tui.run(
             opening(run, past),
-            models=tui.Models(_look, another),
+            models=tui.Models(_look, lambda offer: opening(resolve(offer.name, quant=None))),
             first_run=run.stands_in,
             theme=run.theme,
             show_thinking=run.show_thinking,

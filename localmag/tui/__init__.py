@@ -8,10 +8,11 @@ from contextlib import suppress
 from localmag.tui.app import SAVING_S, ChatApp
 from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.opening import Label, Opening
-from localmag.tui.worker import Conversation, Opener, Report
+from localmag.tui.worker import Conversation, Fitted, Opener, Report
 
 __all__ = [
     "Conversation",
+    "Fitted",
     "Label",
     "Models",
     "Offer",

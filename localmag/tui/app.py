@@ -14,7 +14,6 @@ from textual.driver import Driver
 from textual.screen import Screen
 
 from localmag.errors import WrongUsage
-from localmag.sanitize import sanitize
 from localmag.tui import memory
 from localmag.tui.driver import patient
 from localmag.tui.getting.offers import GET, Models
@@ -103,8 +102,6 @@ class ChatApp(App[int]):
         await asyncio.to_thread(before.turns.close, SAVING_S)
         if before.turns.closing_error:
             self.notify(str(before.turns.closing_error), severity="error", timeout=30)
-        for note in opening.notes:
-            self.notify(sanitize(note), severity="warning", timeout=30)
         unsent = before.unsent
         self.chat = self._screen_of(opening)
         if before is self.screen_stack[0]:  # which Textual cannot switch

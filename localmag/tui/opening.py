@@ -24,5 +24,3 @@ class Opening:
     open: Opener
     label: Label
     greeting: str = ""
-    notes: tuple[str, ...] = ()
-    """Sentences that the user should read."""

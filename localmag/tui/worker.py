@@ -44,9 +44,17 @@ class Conversation(Protocol):
     def close(self) -> None: ...
 
 
-Report = Callable[[Event], None]
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How the engine will run in fact: tokens of context, and sentences on what gave way so that it fits."""
+
+    context: int
+    notes: tuple[str, ...] = ()
+
+
+Report = Callable[[Event | Fitted], None]
 Opener = Callable[[Report], Conversation]
-"""Makes the conversation; may report `Loading` events, then or later, from any thread."""
+"""Makes the conversation; may report `Fitted` and `Loading`, the latter also later and from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class Ended:
     """The turn is over, however it went."""
 
 
-Note = Opened | Began | Failed | Ended | Event
+Note = Opened | Began | Failed | Ended | Fitted | Event
 
 
 class Turns:

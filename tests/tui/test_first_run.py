@@ -15,6 +15,7 @@ from localmag.errors import RunFailed
 from localmag.tui.app import ChatApp
 from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.opening import Label, Opening
+from localmag.tui.worker import Fitted, Report
 from tests.tui.fakes import LABEL, ScriptedConversation, reply, text_of, until
 
 MACHINE = "AMD Ryzen 9 7950X, 16 cores · 57.0 of 64.0 GB memory free · no GPU"
@@ -175,5 +176,76 @@ def test_a_machine_that_cannot_be_looked_at_still_has_the_demo() -> None:
             await it.shown("● ready")
             assert world.opened == ["demo:Q8_0"]
             app.chat.turns.close(20)
+
+    asyncio.run(test())
+
+
+def test_what_gave_way_so_that_it_fits_is_told_and_the_context_is_the_true_one() -> None:
+    async def test() -> None:
+        talk = ScriptedConversation(reply("", "Hello."))
+
+        def open_conversation(report: Report) -> ScriptedConversation:
+            report(Fitted(2048, ("To fit this machine, the context is 2,048 tokens.",)))
+            return talk
+
+        app = ChatApp(open_conversation, LABEL)
+        async with app.run_test(size=(100, 24), notifications=True) as pilot:
+            it = Driver(app, pilot, World())
+            await it.shown("● ready", "/ 2,048", "To fit this machine, the context is")
+            app.chat.turns.close(20)
+
+    asyncio.run(test())
+
+
+def test_a_mouse_will_do() -> None:
+    async def test() -> None:
+        async with running(World()) as it:
+            await it.shown("★ Q4_K_M", "localmag demo", "Try the demo")
+            rows = text_of(it.app).splitlines()
+            place = next(n for n, line in enumerate(rows) if "✓ Q8_0" in line)
+            await it.pilot.click(offset=(10, place))
+            await it.shown("● ready", "localmag demo")
+            assert it.world.opened == ["demo:Q8_0"]
+
+    asyncio.run(test())
+
+
+def test_what_is_being_written_comes_along_to_another_model() -> None:
+    async def test() -> None:
+        async with running(World(), first=False) as it:
+            await it.shown("● ready")
+            it.app.chat.composer.insert("half a question")
+            it.app.get_model()
+            await it.shown("Get a model", "What the open model holds counts as taken.")
+            await it.press("end", "enter")
+            await it.shown("● ready", "localmag demo", "half a question")
+
+    asyncio.run(test())
+
+
+def test_esc_leads_back_to_the_chat_as_it_was() -> None:
+    async def test() -> None:
+        async with running(World(), first=False) as it:
+            await it.shown("● ready")
+            chat = it.app.chat
+            it.app.get_model()
+            await it.shown("Get a model", "esc Back")
+            await it.press("escape")
+            await it.shown("● ready")
+            assert it.app.chat is chat
+            assert it.world.opened == []
+
+    asyncio.run(test())
+
+
+def test_a_model_that_cannot_be_opened_is_told_and_the_table_stays() -> None:
+    async def test() -> None:
+        first, *others = offers()
+        world = World(Sight(MACHINE, (replace(first, usable=True), *others)))
+        world.failure = RunFailed("It cannot be opened.", "Mend it.")
+        async with running(world) as it:
+            await it.shown("★ Q4_K_M")
+            await it.press("enter")
+            await it.shown("It cannot be opened.", "Mend it.", "★ Q4_K_M")
 
     asyncio.run(test())

@@ -74,7 +74,7 @@ def environ(hub: Hub) -> dict[str, str]:
 def test_from_nothing_to_an_answer_of_the_pulled_model(hub: Hub) -> None:
     from tests.tui.terminal import Terminal
 
-    hub.slow = 0.2
+    hub.slow = 0.5
     with Terminal(["chat", "--max-tokens", "40"], 80, 24, **environ(hub)) as it:
         it.until("No model is on this machine yet", "Tiny Reasoner", "★ Q8_0", "1,024", "tok/s")
         it.until("GiB memory free", "Takes 0.")

@@ -91,6 +91,8 @@ class ChooseScreen(Screen[Offer | None]):
             notes.insert(
                 0, "Offline: HF_HUB_OFFLINE is set, so nothing can be fetched. The demo needs no network."
             )
+        if not self._first:
+            notes.append("What the open model holds counts as taken.")
         note = self.query_one("#choose-note", Static)
         note.update(sanitize("\n".join(notes)))
         note.set_class(bool(notes), "-said")

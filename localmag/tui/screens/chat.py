@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import on
@@ -23,7 +24,7 @@ from localmag.tui.widgets.composer import Composer
 from localmag.tui.widgets.reasoning import ReasoningPane
 from localmag.tui.widgets.status import Figures, StatusLine
 from localmag.tui.widgets.transcript import Transcript
-from localmag.tui.worker import Began, Ended, Failed, Note, Opened, Opener, Turns
+from localmag.tui.worker import Began, Ended, Failed, Fitted, Note, Opened, Opener, Turns
 from localmag.types import Loading
 
 FRAME_S = 0.06
@@ -34,6 +35,8 @@ KEEP_S = 0.5
 """Age that unsent text may reach before it is written down."""
 QUIT_S = 3.0
 """Seconds in which a second Ctrl+C quits."""
+NOTICE_S = 20.0
+"""Seconds that a sentence of some weight stays."""
 WIDE = 100
 """Columns from which the reasoning stands beside the answer."""
 
@@ -137,6 +140,10 @@ class ChatScreen(Screen[None]):
                 self._fail(error, taken, now)
             case Ended():
                 self._end(now)
+            case Fitted(context, notes):
+                self.label = replace(self.label, context=context)
+                for line in notes:
+                    self.notify(sanitize(line), severity="warning", timeout=NOTICE_S)
             case Loading(fraction) if self.current is None:
                 self._loaded = fraction
             case event if self.current is not None:
