@@ -132,7 +132,8 @@ def sibling(best: Plan, machine: Machine, backend: str = "auto") -> Plan | None:
     good = []
     for other in catalogue.models():
         offered = [b for b in other.builds if _asked(b, None, backend, machine)]
-        if other.shape and offered and other.think == "tokens" and other.name != best.model.name:
+        talks = other.think == "tokens" and not other.not_yet
+        if other.shape and offered and talks and other.name != best.model.name:
             plan = plans(other, machine, backend=backend)[0]
             if plan.fits and plan.comfortable:
                 good.append((other.shape.parameters, plan))
@@ -166,7 +167,10 @@ def _order(plan: Plan) -> tuple[object, ...]:
 
 def _shape(model: Model) -> Shape:
     if model.shape is None:
-        raise NotFound(f"The shape of {model.title} is not known.", "Add it to the catalogue.")
+        raise NotFound(
+            f"What {model.title} takes cannot be told, because models.toml gives no shape of it.",
+            "Add [model.shape] to it there; chat and ask look at the weights themselves.",
+        )
     return model.shape
 
 

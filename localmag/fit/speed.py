@@ -28,7 +28,7 @@ _GBPS: tuple[tuple[str, int], ...] = (
     (r"RTX 4070 Laptop", 256), (r"RTX 4070 Ti SUPER", 672), (r"RTX 4070", 504), (r"RTX 4060 Ti", 288),
     (r"RTX 4060", 272), (r"RTX 3090", 936), (r"RTX 3080", 760), (r"RTX 3070", 448), (r"RTX 3060", 360),
     (r"RTX 6000 Ada", 960), (r"RTX A6000", 768), (r"H200", 4800), (r"H100", 3350), (r"A100", 1555),
-    (r"L40S", 864), (r"L4\b", 300), (r"T4\b", 320),
+    (r"L40S", 864), (r"L4\b", 300), (r"T4\b", 320), (r"GB10", 273),
     # AMD's
     (r"7900 XTX", 960), (r"7900 XT", 800), (r"7800 XT", 624), (r"9070", 640), (r"6900 XT", 512),
     # Apple's; of two sizes of a chip the slower

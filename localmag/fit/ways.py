@@ -65,12 +65,15 @@ class Way:
 
     @property
     def refusal(self) -> str:
-        """In words, what it needs and what there is."""
-        need, room = self.tightest
-        place = "memory" if need.place == "memory" else f"memory on {need.place}"
+        """In words, what it needs and what there is: in all, or in the one place that is too small."""
+        needed, usable = sum(n.total for n in self.needs), sum(r.usable for r in self.rooms)
+        place = " and ".join(n.place for n in self.needs)
+        if needed <= usable:
+            need, room = self.tightest
+            needed, usable, place = need.total, room.usable, need.place
         return (
-            f"{self.setting.context:,} tokens need {amounts.memory(need.total)} of {place}, "
-            f"and {amounts.memory(room.usable)} can be had."
+            f"{self.setting.context:,} tokens need {amounts.memory(needed)} of {place}, "
+            f"and {amounts.memory(usable)} can be had."
         )
 
 
@@ -263,4 +266,5 @@ def _free(device: Device) -> int:
 
 
 def _rate(device: Device, machine: Machine) -> float:
-    return speed.of_memory(machine) if device.unified else speed.bandwidth(device.name)
+    known = speed.bandwidth(device.name)
+    return known or (speed.of_memory(machine) if device.unified else 0.0)
