@@ -156,7 +156,6 @@ def test_what_does_not_pass_is_said_and_leaves_nothing_bad(
     hub.faults.clear()
     again = pull()  # which finds out, if what had arrived before the failure was wrong
     assert (again if again.returncode != 6 else pull()).returncode == 0
-    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
     assert not leftovers()
 
 
