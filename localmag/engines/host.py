@@ -164,7 +164,9 @@ class _Child:
         self.process = _spawn(self.log)
         assert self.process.stdin and self.process.stdout
         self._wire = Wire(self.process.stdout, self.process.stdin)
+        self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         threading.Thread(target=self._receive, name="engine-events", daemon=True).start()
+        threading.Thread(target=self._send, name="engine-asks", daemon=True).start()
         self.send(Start(replace(spec, log=self.log)))
 
     @contextmanager
@@ -184,9 +186,13 @@ class _Child:
             self.send(Halt(ask.number))
 
     def send(self, frame: Frame) -> None:
-        """A child that cannot be told has ended, and its mailboxes will say so."""
-        with suppress(OSError, ValueError):
-            self._wire.send(frame)
+        """Returns at once: a child that hangs reads nothing, and a long turn fills the pipe."""
+        self._outgoing.put(frame)
+
+    def _send(self) -> None:
+        with suppress(OSError, ValueError):  # it has ended, and its mailboxes will say so
+            while (frame := self._outgoing.get()) is not None:
+                self._wire.send(frame)
 
     def has_ended(self) -> bool:
         """Whether it is no use any more; what it said before may not have been received yet."""
@@ -244,6 +250,7 @@ class _Child:
         except subprocess.TimeoutExpired:  # its pipe is closed or garbled, but it lives
             self.process.kill()
             self.process.wait()
+        self._outgoing.put(None)
         self._wire.close()
         with self._lock:
             for frames in self._mailboxes.values():

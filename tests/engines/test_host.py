@@ -314,6 +314,23 @@ def test_a_child_that_does_not_hear_is_ended(
     assert begins(engine)
 
 
+@posix
+def test_a_long_turn_to_a_child_that_hangs_can_be_cancelled(
+    hosted: Hosted, scripted: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_PATIENCE_S", 0.3)
+    engine, cancel = hosted(scripted(HELLO)), threading.Event()
+    reply(engine)
+    assert engine.pid
+    os.kill(engine.pid, signal.SIGSTOP)
+    threading.Timer(0.3, cancel.set).start()
+    long = Turn((Message.of("user", "many words " * 100_000),), Sampling(), 10)
+    *_, done = engine.reply(long, cancel)
+    assert isinstance(done, Done)
+    assert done.stop is Stop.CANCELLED
+    assert fold(reply(engine)[0]) == (Text("hello"),)
+
+
 def test_close_in_the_middle_ends_the_reply_as_cancelled(hosted: Hosted, scripted: Spec) -> None:
     engine = hosted(scripted(LONG, id_s=0.01))
     _, rest = until(engine, is_text)
