@@ -148,10 +148,14 @@ def test_an_mlx_build_says_that_it_cannot_run_yet(localmag: RunLocalmag, home: P
 
 def test_a_system_prompt_that_is_missing_is_said_to_be(localmag: RunLocalmag, tmp_path: Path) -> None:
     file = magistral(tmp_path / "Magistral-Small-2509-Q4_K_M.gguf")
-    done = localmag("ask", str(file), "Hi", "--dry-run")
+    done = localmag("ask", str(file), "Hi", "--dry-run", timeout=110)
     assert done.stdout == "<s>[INST]Hi[/INST]\n"
     assert "so none is sent; `localmag pull magistral --without-weights` fetches it" in done.stderr
-    done = localmag("ask", str(file), "Hi", "--dry-run", "--system", "Be brief.")
+
+
+def test_a_system_prompt_of_ones_own_needs_no_other(localmag: RunLocalmag, tmp_path: Path) -> None:
+    file = magistral(tmp_path / "Magistral-Small-2509-Q4_K_M.gguf")
+    done = localmag("ask", str(file), "Hi", "--dry-run", "--system", "Be brief.", timeout=110)
     assert done.stdout == "<s>[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]Hi[/INST]\n"
     assert "none is sent" not in done.stderr
 
