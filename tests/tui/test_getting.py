@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -284,3 +286,12 @@ def test_the_table_looks_as_it_did(size: tuple[int, int], monkeypatch: pytest.Mo
 )
 def test_amounts_are_said_as_people_say_them(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_nothing_of_it_is_imported_for_a_chat_with_a_model_that_is_here() -> None:
+    look = "import sys, localmag.tui, localmag.cli.chat; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    ours = {name for name in loaded if name.startswith("localmag.tui.getting.")}
+    assert ours == {"localmag.tui.getting.offers"}
+    assert not loaded & {"huggingface_hub", "localmag.fit", "localmag.store.pull"}

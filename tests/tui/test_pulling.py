@@ -239,7 +239,7 @@ def test_a_cut_cable_is_told_at_once_and_the_demo_still_there(
         async with running(Magistral()) as it:
             await it.shown("★ Q4_K_M")
             await it.press("enter")
-            await it.shown("cannot be reached.", "Check the network.", seconds=10)
+            await it.shown("cannot be reached", "Check the network", seconds=10)
             await it.press("d")
             await it.shown("● ready", "localmag demo")
 
