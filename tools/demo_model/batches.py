@@ -85,10 +85,11 @@ def batches(seed: int, first_pool: int) -> Iterator[tuple[int, Batch]]:
 
 
 def reply_ids(seed: int) -> list[int]:
-    """The ids that replies are made of: those seen in 10,000 conversations, always with the end."""
+    """The ids that replies are made of: those seen in 10,000 conversations of each phase, always with the end."""
     rng = Random(f"{seed} replies")
     found = {tokenizer.EOS}
-    for _ in range(10_000):
-        encoded = encode(conversation(rng, phase=FIRST))
-        found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)
+    for phase in (FIRST, SECOND, LAST):
+        for _ in range(10_000):
+            encoded = encode(conversation(rng, phase=phase))
+            found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)
     return sorted(found)

@@ -32,7 +32,7 @@ class Recipe:
     """What is trained how long. A step takes a batch per worker; rates rise, stay and fall, twice."""
 
     seed: int = 1
-    steps: int = 10_000
+    steps: int = 10_500
     workers: int = 2
     warmup: int = 100
     decay_from: int = 2000
