@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -93,6 +94,18 @@ def test_importing_localmag_makes_no_folder(home: Path) -> None:
     done = python("-c", everything)
     assert done.returncode == 0, done.stderr
     assert not list(home.iterdir())
+
+
+# ── The maps ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_module_has_its_place_on_the_map(page: str) -> None:
+    """The tree at the README's end, and the table of floors."""
+    text = (ROOT / page).read_text("utf-8")
+    map_ = text[text.index("\n## How the code" if page == "README.md" else "\n## Floors") :]
+    modules = {path.stem for path in (ROOT / "localmag").iterdir() if not path.name.startswith("__")}
+    assert {name for name in modules if not re.search(rf"\b{name}\b", map_)} == set()
 
 
 # ── The wheel ─────────────────────────────────────────────────────────────────────────────────────
