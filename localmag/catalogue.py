@@ -119,9 +119,10 @@ def find(name: str) -> tuple[Model, str | None]:
         return known[stem], known[stem].build(quant).quant
     near = get_close_matches(wanted, known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
+    names = ", ".join((*model.aliases, model.name)[0] for model in models())
     raise NotFound(
         f"There is no model named {name!r}.",
-        f"{hint}Known names are {', '.join(known)}, or give the path of a GGUF file.",
+        f"{hint}Known are {names}, and any GGUF file by its path.",
     )
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 from localmag import __version__
 from localmag.errors import LocalmagError
-from localmag.sanitize import sanitize
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -74,9 +73,10 @@ def _fail(what: str, code: int, todo: str = "") -> NoReturn:
         import traceback
 
         traceback.print_exc()
-    line = " ".join(sanitize(f"localmag: {what} {todo}").split())
+    from localmag.cli.output import warn
+
     with suppress(OSError):  # nobody may be listening; the code still tells
-        print(line, file=sys.stderr)
+        warn(" ".join(f"{what} {todo}".split()))
     sys.exit(code)
 
 

@@ -50,6 +50,7 @@ class Commands(TyperGroup):
 app = typer.Typer(
     help="Run Mistral's Magistral reasoning models on your own machine, the thinking beside the answer.",
     cls=Commands,
+    epilog="Start with `localmag chat`. `localmag COMMAND --help` tells more of each.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     **_PLAIN,

@@ -22,7 +22,7 @@ _TOPIC = 14  # columns
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Check whether `localmag chat` would work here, and say what mends what does not.
+    """Check whether `chat` would work here; say what mends it.
 
     Looks at the hardware and what is built for it, weights, conversations, settings and the terminal, and
     starts the demo once. The exit code is 0 if chat would work, else 1.

@@ -10,6 +10,7 @@ import typer
 
 from localmag import amounts, catalogue, fit
 from localmag.cli import options
+from localmag.cli.columns import columns
 from localmag.cli.output import say, warn
 from localmag.errors import DoesNotFit
 from localmag.fit import Plan
@@ -26,11 +27,14 @@ def fit_(
     kv_type: options.KV = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show which builds of a model this machine can hold, with how much context, and which to take.
+    """Show which builds this machine can hold, and which to take.
 
-    Nothing is fetched. The first line is the one to take, the others say why not.
+    For each build: how much context it has room for, how fast it would be, and what it lacks. The
+    first line is the one to take. Nothing is fetched.
     """
     found, named = catalogue.find(model)
+    if found.not_yet:
+        warn(f"localmag cannot run {found.title} yet: {found.not_yet}.")
     from localmag.engines import devices, select  # half a second: llama.cpp is asked what it can compute on
     from localmag.store import cache
 
@@ -60,33 +64,45 @@ def fit_(
 
 
 def _show(machine: Machine, made: tuple[Plan, ...], smaller: Plan | None) -> None:
+    best = made[0]
     say(_machine(machine))
-    rows: list[tuple[str, ...]] = [
-        ("", "build", "backend", "context", "KV", "where", "needs", "tokens/s", "")
-    ]
-    rows += [_row("→" if plan is made[0] and plan.fits else "", plan) for plan in made]
+    rows: list[tuple[str, ...]] = [("", "build", "context", "KV", "tok/s", "memory", "runs on")]
+    rows += [_row("→" if plan is best and plan.fits else "", plan) for plan in made]
     if smaller:
         rows.append(_row("or", smaller))
-    wide = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)).rstrip())
+    for line in columns(rows, right=(2, 4, 5)):
+        say(line)
+    if best.fits:
+        takes = " and ".join(f"{amounts.memory(n.total)} of {_place(n.place)}" for n in best.needs if n.total)
+        why = f" ({best.why})" if best.why else ""
+        warn(f"{_name(best)} takes {takes}{why}. {_next(best)}")
     for note in machine.notes:
         warn(f"{note.what} {note.todo}".strip())
 
 
 def _row(mark: str, plan: Plan) -> tuple[str, ...]:
-    needs = " + ".join(f"{amounts.memory(n.total)} {n.place}" for n in plan.needs if n.total)
+    if not plan.fits:
+        return mark, _name(plan), f"lacks {amounts.memory(plan.way.missing)} of memory"
     return (
         mark,
         _name(plan),
-        plan.backend,
-        f"{plan.setting.context:,}" if plan.fits else "",
-        plan.setting.kv_type if plan.fits else "",
-        plan.where if plan.fits else "no",
-        needs,
-        f"{plan.speed:.0f}" if plan.speed and plan.fits else "",
-        plan.why,
+        f"{plan.setting.context:,}",
+        plan.setting.kv_type,
+        f"{plan.speed:.0f}" if plan.speed else "",
+        amounts.memory(sum(n.total for n in plan.needs)),
+        plan.where,
     )
+
+
+def _place(place: str) -> str:
+    return place if place == "memory" else f"{place}'s memory"
+
+
+def _next(plan: Plan) -> str:
+    from localmag.store.inventory import take
+
+    here = any(one.usable for one in take().of(plan.model, plan.build.quant))
+    return f"Run `localmag {'chat' if here else 'pull'} {_name(plan)}`."
 
 
 def _name(plan: Plan) -> str:

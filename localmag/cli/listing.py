@@ -13,6 +13,7 @@ import typer
 
 from localmag import catalogue, paths
 from localmag.catalogue import Build, Model
+from localmag.cli.columns import columns, headed
 from localmag.cli.output import confirm, say, warn
 from localmag.cli.pull import size
 from localmag.errors import NotFound
@@ -31,9 +32,10 @@ def list_(
         bool, typer.Option("--all", help="Also other tools' weights that localmag cannot run, and why.")
     ] = False,
 ) -> None:
-    """List the weights on this machine: whose they are, where, and whether they are verified.
+    """List the models on this machine, and whose they are.
 
-    Looks into the Hugging Face cache, LM Studio's and Ollama's folders, and at what was imported.
+    Shows where each is, and whether it is verified. Looks into the Hugging Face cache, LM Studio's and
+    Ollama's folders, and at what was imported.
     """
     there = take()
     found = [h for h in there.all if everything or h.ours]
@@ -42,11 +44,13 @@ def list_(
     if as_json:
         say(json.dumps([_entry(h) for h in found], ensure_ascii=False))
         return
-    wide, owned = (max(len(text(h)) for h in found) for text in (lambda h: h.name, _owner))
+    rows: list[tuple[str, ...]] = []
     for one in found:
-        say(_one_line(f"{one.name:<{wide}}  {_bytes(one):>9}  {_owner(one):<{owned}}  {_state(one)}"))
+        rows.append((one.name, _bytes(one), _owner(one), _state(one)))
         if one.state != "bundled":
-            say(f"{'':<{wide}}  {_short(one.path)}")
+            rows.append(("", _short(one.path)))
+    for line in columns(headed(("name", "size", "from", "state"), rows), right=(1,)):
+        say(_one_line(line))
     others = len(there.all) - len(found)
     if others:
         _note(f"Not shown: {others} of models that localmag cannot run. `localmag list --all` shows all.")
@@ -60,7 +64,7 @@ def show(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show what is known of a model, and which of its builds are here, wherever."""
+    """Show a model, its builds, and which of them are here."""
     there = take()
     if not catalogue.is_name(model):
         _show_copies(there.meant(model), model, there, as_json)
@@ -117,9 +121,10 @@ def import_(
         str | None, typer.Option("--name", metavar="NAME", help="What to call it; else by its file's name.")
     ] = None,
 ) -> None:
-    """Make weights anywhere on this machine known to localmag. They stay where they are: nothing is copied.
+    """Make a file or folder of weights known by a name.
 
-    The name that finds them goes to stdout. `localmag rm NAME` forgets them again, and leaves the files.
+    It stays where it is: nothing is copied. The name goes to stdout. `localmag rm NAME` forgets it again, and
+    leaves the files.
     """
     one = adopt(paths.expanded(str(path)), name)
     if sys.stderr.isatty():
@@ -136,9 +141,10 @@ def rm(
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove weights that localmag fetched, having said what would go.
+    """Remove a model that localmag fetched.
 
-    What another program brought stays. So do the files of what was imported: only the import is forgotten.
+    What would go is shown first. What another program brought stays. So do the files of what was imported:
+    only the import is forgotten.
     """
     there = take()
     copies = there.meant(model)
@@ -155,6 +161,8 @@ def rm(
         if one.place in ("LM Studio", "Ollama", "import"):
             warn(f"{one.name} stays: it is {_whose(one)}.")
     removal = remove.plan(found, (found.build(quant),) if quant else found.builds)
+    if removal.names:
+        _note("To be removed:")
     for name in removal.names:
         _note(f"  {name}")
     for path in removal.kept:

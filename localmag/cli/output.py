@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -33,9 +36,19 @@ _ENDINGS = {
 
 
 def warn(text: str) -> None:
-    """A line on stderr that scripts may ignore."""
+    """A line on stderr that scripts may ignore; on a terminal, broken between words."""
+    line = f"localmag: {sanitize(text)}"
     with dispensable():
-        print(f"localmag: {sanitize(text)}", file=sys.stderr, flush=True)
+        print("\n".join(_broken(line)) if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+def _broken(text: str) -> Iterator[str]:
+    """In lines that fit the terminal: no word, path or `command to copy` is cut."""
+    width = shutil.get_terminal_size().columns - 1
+    whole = re.sub(r"`[^`\n]+`", lambda command: command[0].replace(" ", "\xa0"), text)
+    for line in whole.split("\n"):
+        lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
+        yield from (line.replace("\xa0", " ") for line in lines or [""])
 
 
 @contextmanager

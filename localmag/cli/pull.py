@@ -41,10 +41,10 @@ def pull(
         bool, typer.Option("--without-weights", help="Only what goes with weights that are already here.")
     ] = False,
 ) -> None:
-    """Fetch a model's weights and all that goes with them into the Hugging Face cache, and verify them.
+    """Fetch a model into the Hugging Face cache, and verify it.
 
-    What will be fetched is shown first. Stopped at any moment, the same command goes on where it was.
-    The path of the weights goes to stdout.
+    The weights, and all that goes with them: what will be fetched is shown first. Stopped at any moment,
+    the same command goes on where it was. The path of the weights goes to stdout.
     """
     found, quant = catalogue.find(model)
     build = _build(found, quant, backend)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from localmag.cli.columns import columns, headed
 from localmag.cli.output import confirm, say
 from localmag.sessions import Entry, Session, Sessions, Transcript
 from localmag.types import Malformed, Text, Thinking, ToolCall
@@ -33,10 +34,12 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         say(json.dumps([asdict(s) for s in found], ensure_ascii=False))
         return
-    for session in found:
-        say(_line(session))
     if not found:
         print("No conversations yet. Start one with `localmag chat`.", file=sys.stderr)
+        return
+    rows = headed(("id", "last", "messages", "model", "title"), map(_row, found))
+    for line in columns(rows, right=(2,), cut=True):
+        say(line)
 
 
 @app.command()
@@ -65,9 +68,9 @@ def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask
     print(f"Removed {session.id}.", file=sys.stderr)
 
 
-def _line(session: Session) -> str:
+def _row(session: Session) -> tuple[str, ...]:
     when = datetime.fromtimestamp(session.updated).strftime("%Y-%m-%d %H:%M")
-    return f"{session.id}  {when}  {session.messages:>4}  {session.model:<20}  {session.title}"
+    return session.id, when, str(session.messages), session.model, session.title
 
 
 def _how(entry: Entry) -> str:

@@ -291,6 +291,8 @@ def _catalogue_name(model: Model, quant: str) -> str:
 
 def _other_names(found: Found) -> tuple[str, ...]:
     names = [found.label, found.path.name, *(found.hints if found.place != "import" else ())]
+    if found.place == "Ollama":
+        names.append(found.label.removesuffix(":latest"))  # which Ollama's own commands leave off
     return tuple(dict.fromkeys(filter(None, map(plain, names))))
 
 

@@ -9,9 +9,12 @@ import pytest
 if sys.platform == "win32":
     pytest.skip("needs a pseudo-terminal", allow_module_level=True)
 
+from localmag.sessions import Sessions, Setup
+from localmag.types import Message, Sampling
 from tests.tui.terminal import Terminal
 
 SUM = "What is 478 + 356?"
+SETUP = Setup("demo", "demo:Q8_0", "llama.cpp", Sampling(0.7, 0.95), 512)
 DIM = b"\x1b[2m"
 EVIL = "\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b]0;evil\x07\x9b31mred\r\b"
 
@@ -58,3 +61,23 @@ def test_an_error_does_not_steer_it_either() -> None:
         assert it.end() == 3
     assert b"\x1b" not in it.raw
     assert "evil" in it.text
+
+
+def test_an_error_is_broken_between_words_and_never_in_a_command() -> None:
+    with Terminal(["sessions", "show", "nothing-of-this-long-name-at-all"], columns=50) as it:
+        assert it.end() == 3
+    assert [line.rstrip() for line in it.text.split("\n") if line.strip()] == [
+        "localmag: There is no conversation",
+        "'nothing-of-this-long-name-at-all'. See",
+        "`localmag sessions list`.",
+    ]
+
+
+def test_columns_are_named_and_titles_end_where_the_terminal_does() -> None:
+    with Sessions() as sessions:
+        sessions.create(Message.of("user", "word " * 40), SETUP)
+    with Terminal(["sessions", "list"], columns=60) as it:
+        assert it.end() == 0
+    names, row, *_ = it.text.split("\n")
+    assert names.split() == ["ID", "LAST", "MESSAGES", "MODEL", "TITLE"]
+    assert row.rstrip().endswith("…")
