@@ -51,10 +51,12 @@ def write(
     context: int = 4096,
     seed: int = 0,
     talkative: bool = False,
+    hollow: bool = False,
 ) -> None:
     """Write the model with the vocabulary of that `tekken.json`, whatever `shape` says of its size.
 
-    A `talkative` one never draws a control token, and so never ends.
+    A `talkative` one never draws a control token, and so never ends. A `hollow` one has a header only, and
+    zeros after it that take no room on most disks: enough to be asked how much memory it would take.
     """
     tokens, types = vocabulary(tokenizer)
     shape = replace(shape, vocabulary=len(tokens))
@@ -79,6 +81,9 @@ def write(
     assert writer.fout
     file = writer.fout[0]
     rng = np.random.default_rng(seed)
+    if hollow:
+        file.truncate(file.tell() + sum(_bytes(tensor) + _ALIGNMENT for tensor in made))
+        made = []
     for tensor in made:
         file.write(bytes(-file.tell() % _ALIGNMENT))
         _write_values(file, tensor, rng, silent=1000 if talkative and tensor.name == "output.weight" else 0)

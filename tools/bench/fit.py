@@ -1,11 +1,14 @@
 """What `localmag fit` predicts beside what llama.cpp reports and what the engine's process really holds.
 
-    make bench-fit                 small and middle shapes, some minutes
-    make bench-fit ARGS=full       and the full 24 billion (14.3 GB of disk, 20 GB of memory)
+    make bench-fit                 small and middle shapes, and what llama.cpp says of the full 24 billion
+    make bench-fit ARGS=full       the full 24 billion, loaded (14.3 GB of disk, 20 GB of memory)
 
 Each configuration runs in the engine's own process with the full Tekken vocabulary, as a chat would run it.
 Held is the process's resident memory, less what it shares with others (Pss), after a first reply; and, since
 a batch that is not full touches a part of the compute buffer only, the rest of that buffer. Linux only.
+
+What is not to be loaded is asked about: llama.cpp lays its buffers out without allocating (`no_alloc`), for
+a file that has a header and nothing else. Then nothing is held, and the last columns are empty.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import llama_cpp.llama_cpp as native
+
 from localmag import catalogue, gguf
 from localmag.config import KVType
 from localmag.engines import EngineSpec
 from localmag.engines.host import HostedEngine
+from localmag.engines.nativelog import NativeLog
 from localmag.fit import Need, Setting, memory, weights
 from localmag.shape import Shape
 from localmag.types import Message, Prefill, Sampling, Turn
@@ -80,9 +86,18 @@ SMALL = (
     Configuration("mixture", "Q4_K_M", 16384, "f16"),
     Configuration("mixture", "Q8_0", 40960, "q8_0"),
 )
-FULL = (
+ASKED = (
     Configuration("ministral:3b", "Q4_K_M", 16384, "f16"),
-    Configuration("ministral:3b", "Q8_0", 40960, "q8_0"),
+    Configuration("ministral:8b", "Q8_0", 40960, "q8_0"),
+    Configuration("magistral", "Q4_K_M", 4096, "f16"),
+    Configuration("magistral", "Q4_K_M", 16384, "f16"),
+    Configuration("magistral", "Q4_K_M", 40960, "f16"),
+    Configuration("magistral", "Q4_K_M", 40960, "q8_0"),
+    Configuration("magistral", "Q6_K", 40960, "q4_0"),
+    Configuration("magistral", "Q8_0", 131072, "q8_0"),
+    Configuration("mistral-small:4", "Q4_K_M", 40960, "f16"),
+)
+FULL = (
     Configuration("magistral", "Q4_K_M", 4096, "f16"),
     Configuration("magistral", "Q4_K_M", 16384, "f16"),
     Configuration("magistral", "Q4_K_M", 16384, "q8_0"),
@@ -93,7 +108,7 @@ FULL = (
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Bytes, as llama.cpp's log reports its buffers, and as the system counts the process."""
+    """Bytes, as llama.cpp's log reports its buffers, and as the system counts the process (0: not loaded)."""
 
     weights: int
     kv: int
@@ -136,6 +151,29 @@ def measure(at: Configuration, file: Path, tokenizer: Path) -> Measured:
     return Measured(buffers(log, "model"), buffers(log, "KV"), compute, held + untouched)
 
 
+def ask(at: Configuration, file: Path) -> Measured:
+    """What llama.cpp would allocate, of what it says itself, allocating nothing."""
+    path = file.with_suffix(".log")
+    path.unlink(missing_ok=True)
+    NativeLog.to(path)
+    params = native.llama_model_default_params()
+    params.no_alloc, params.load_mode = True, native.LLAMA_LOAD_MODE_NONE
+    model = native.llama_model_load_from_file(str(file).encode(), params)
+    context = native.llama_context_default_params()
+    context.n_ctx, context.n_batch, context.n_outputs_max = at.context, min(2048, at.context), 1
+    context.type_k = context.type_v = {"f16": 1, "q8_0": 8, "q4_0": 2}[at.kv_type]
+    context.flash_attn_type = -1 if at.kv_type == "f16" else 1
+    native.llama_free(native.llama_init_from_model(model, context))
+    native.llama_model_free(model)
+    log = path.read_text("utf-8", "replace")
+    (cache,) = re.findall(r"llama_kv_cache: size = +([\d.]+) MiB", log)
+    (gib_or_mib,) = re.findall(r"file size += ([\d.]+) (\w)iB", log)
+    weights = float(gib_or_mib[0]) * {"G": 2**30, "M": MIB}[gib_or_mib[1]]
+    return Measured(
+        round(weights), round(float(cache) * MIB), buffers(log, "compute") + buffers(log, "output"), 0
+    )
+
+
 def buffers(log: str, kind: str) -> int:
     """The sum of what llama.cpp's log calls a `kind` buffer, in bytes."""
     sizes = re.findall(rf"{kind} buffer size = +([\d.]+) MiB", log)
@@ -159,10 +197,12 @@ def rows(configurations: tuple[Configuration, ...]) -> Iterator[tuple[str, ...]]
     file = FOLDER / "model.gguf"
     try:
         for at in configurations:
+            hollow = at in ASKED and configurations is not FULL
             if made != (at.name, at.mix):
-                synthetic_gguf.write(file, tokenizer, at.shape, at.mix, context=131_072)
+                synthetic_gguf.write(file, tokenizer, at.shape, at.mix, context=131_072, hollow=hollow)
                 made = (at.name, at.mix)
-            yield row(at, predicted(at, file), measure(at, file, tokenizer))
+            found = ask(at, file) if hollow else measure(at, file, tokenizer)
+            yield row(at, predicted(at, file), found)
     finally:
         file.unlink(missing_ok=True)
 
@@ -177,8 +217,8 @@ def row(at: Configuration, said: Need, found: Measured) -> tuple[str, ...]:
         f"{_mib(said.kv)} / {_mib(found.kv)}",
         f"{_mib(said.compute)} / {_mib(found.compute)}",
         f"{buffers / found.reported - 1:+.1%}",
-        f"{_mib(said.total)} / {_mib(found.held)}",
-        f"{said.total / found.held - 1:+.1%}",
+        f"{_mib(said.total)} / {_mib(found.held)}" if found.held else f"{_mib(said.total)} /",
+        f"{said.total / found.held - 1:+.1%}" if found.held else "",
     )
 
 
@@ -190,7 +230,7 @@ HEAD = ("shape, mix", "context", "KV", "weights", "KV cache", "compute", "error"
 
 
 def main() -> None:
-    configurations = FULL if sys.argv[1:] == ["full"] else SMALL
+    configurations = {"full": FULL, "asked": ASKED, "small": SMALL}.get(" ".join(sys.argv[1:]), SMALL + ASKED)
     print("MiB, predicted / measured\n")
     print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
     for cells in rows(configurations):
