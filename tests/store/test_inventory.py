@@ -109,6 +109,13 @@ def test_another_tools_model_is_called_as_that_tool_calls_it(home: Path, tmp_pat
     assert store.locate("devstral:24b").title == "devstral:24b"
 
 
+def test_ollamas_latest_is_meant_by_the_bare_name(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(tiny())
+    ollama(home, "devstral:latest", tmp_path / "x.gguf")
+    assert [h.name for h in inventory.take().meant("devstral")] == ["devstral:latest"]
+    assert store.locate("devstral").title == "devstral:latest"
+
+
 # ── Copies ────────────────────────────────────────────────────────────────────────────────────────
 
 
