@@ -85,7 +85,7 @@ def batches(seed: int, first_pool: int) -> Iterator[tuple[int, Batch]]:
 
 
 def reply_ids(seed: int) -> list[int]:
-    """The ids that replies are made of: those seen in 10,000 conversations of each phase, always with the end."""
+    """The ids that replies are made of: those in 10,000 conversations of each phase, always with the end."""
     rng = Random(f"{seed} replies")
     found = {tokenizer.EOS}
     for phase in (FIRST, SECOND, LAST):
