@@ -82,7 +82,8 @@ def show(
     for line in _card(found):
         say(line)
     for build in builds:
-        say(f"  {build.quant:<8} {_expected(build):>9}  {_place(build, best.get(build))}")
+        size = f"{_expected(build):>8}  {_bits(found, build):>10}"
+        say(f"  {build.quant:<6}  {size}  {build.backend:<9}  {_place(build, best.get(build))}")
     for one in copies:
         if one is not best.get(one.build) or one.build is None:
             say(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})")
@@ -276,11 +277,15 @@ def _card(model: Model) -> list[str]:
         "replies": f"up to {model.max_tokens:,} tokens, reasoning and answer together",
         "sampling": f"temperature {model.temperature}, top_p {model.top_p}",
         "reasoning": _reasoning(model),
+        "effort": ", ".join(model.efforts),
         "abilities": ", ".join(name for name in ("vision", "tools") if getattr(model, name)),
+        "images": f"{model.mmproj} from {model.mmproj_repo}" if model.mmproj else "",
         "shape": _shape(model.shape) if model.shape else "",
         "tokenizer": " ".join(filter(None, ("Tekken", model.tokenizer, model.repo and f"from {model.repo}"))),
     }
     names = ", ".join((model.name, *model.aliases))
+    if model.not_yet:
+        facts["not yet"] = model.not_yet
     told = [f"  {key:<9}  {fact}" for key, fact in facts.items() if fact]
     return [f"{model.title} ({names})", *told, "builds"]
 
@@ -292,9 +297,10 @@ def _reasoning(model: Model) -> str:
 
 
 def _shape(shape: Shape) -> str:
+    active = f" ({shape.active_parameters / 1e9:.1f} active)" if shape.experts else ""
     return (
-        f"{shape.parameters / 1e9:.1f} billion parameters: {shape.layers} layers, width {shape.width}, "
-        f"{shape.heads} heads ({shape.kv_heads} KV) of {shape.head_size}"
+        f"{shape.parameters / 1e9:.1f} billion parameters{active}: {shape.layers} layers, "
+        f"width {shape.width}, {shape.heads} heads ({shape.kv_heads} KV) of {shape.head_size}"
     )
 
 
@@ -304,6 +310,11 @@ def _stated(shape: dict[str, int]) -> str:
 
 def _expected(build: Build) -> str:
     return f"{build.gigabytes:.1f} GB" if build.gigabytes else ""
+
+
+def _bits(model: Model, build: Build) -> str:
+    """Bits per weight; empty where the catalogue has no shape."""
+    return f"{model.bits(build):.2f} bits" if model.shape else ""
 
 
 def _place(build: Build, one: Here | None) -> str:

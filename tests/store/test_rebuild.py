@@ -146,7 +146,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
     "bytes cut": (lambda: tiny(vocabulary()[:1_200]), "single bytes"),
     "no vocabulary": (lambda: tiny([""]), "single bytes"),
     "a token that spells no bytes": (lambda: tiny(vocabulary(words=["a b"])), "spells no bytes"),
-    "a token that is not UTF-8": (lambda: tiny(vocabulary(words=["\udcff"])), "spells no bytes"),
+    "a token that is not UTF-8": (lambda: tiny(vocabulary(words=["\udcff"])), "is no text"),
     "an empty token": (lambda: tiny(vocabulary(words=[""])), "means nothing"),
     "a token twice": (lambda: tiny(vocabulary(words=["ab", "ab"])), "mean the same"),
     "a control token twice": (lambda: tiny(changed(vocabulary(), 36, "[INST]")), "one name"),
