@@ -94,6 +94,10 @@ def _scan() -> HFCacheInfo | None:
         return scan_cache_dir(cache.root())
     except CacheNotFound:
         return None
+    except FileNotFoundError as exc:  # one link to nowhere, in any repository, ends the scan
+        raise RunFailed(
+            f"{exc.filename} in the Hugging Face cache leads nowhere.", "Remove that link, and try again."
+        ) from exc
 
 
 def _apart(

@@ -33,6 +33,23 @@ def test_what_another_program_s_revision_uses_stays(hub: Hub, pull: Pull, run: Z
     assert not ours.exists()
 
 
+def test_a_link_to_nowhere_in_another_repository_is_named(pull: Pull, run: Zygote) -> None:
+    ours = Path(pull().stdout.strip())
+    other = cached(WEIGHTS_REPO).with_name("models--other--tool")
+    for folder in ("snapshots", "refs", "blobs"):
+        (other / folder).mkdir(parents=True)
+    dead = other / "snapshots" / "dead"
+    dead.symlink_to(other / "gone")
+    done = run("rm", "magistral", "--yes")
+    assert done.returncode == 1
+    assert f"{dead} in the Hugging Face cache leads nowhere. Remove that link" in done.stderr.replace(
+        "\n", " "
+    )
+    dead.unlink()
+    assert run("rm", "magistral", "--yes").returncode == 0
+    assert not ours.exists()
+
+
 def test_what_localmag_linked_into_several_revisions_goes_from_all(hub: Hub, pull: Pull, run: Zygote) -> None:
     pull()
     new_commit(hub)
