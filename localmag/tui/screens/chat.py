@@ -257,7 +257,7 @@ class ChatScreen(Screen[None]):
             mood=mood,
             model=sanitize(" ".join(part for part in (self.label.model, self.label.build) if part)),
             backend=self.label.backend,
-            context=self._context_used(last),
+            context=self._context_used(),
             first=f"first token {seconds(first)}" if first is not None else "",
             speed=f"{rate(speed)} tok/s" if speed else "",
             hint="   ".join(filter(None, (self.aside, "Esc stop" if reply is not None else "F1 keys"))),
@@ -273,8 +273,9 @@ class ChatScreen(Screen[None]):
             return ""
         return f"loading {percent(self._loaded)}"
 
-    def _context_used(self, last: Reply | None) -> str:
-        used = (last.context_used() if last else None) or 0
+    def _context_used(self) -> str:
+        """As the last reply that knows tells; a question that waits knows nothing yet."""
+        used = next(filter(None, (reply.context_used() for reply in reversed(self.replies))), 0)
         whole = self.label.context
         if not whole:
             return f"context {used:,}" if used else ""
