@@ -28,6 +28,8 @@ LABEL = Label("demo", "Q8_0", "llama.cpp", 4096)
 USAGE = Usage(prompt_tokens=57, reasoning_tokens=6, answer_tokens=4)
 TIMING = Timing(prefill_s=0.1, ttft_s=0.2, decode_s=0.3, decode_tps=31.0)
 DONE = Done(Stop.END, USAGE, TIMING)
+THINKING = "Units: 8 + 6 = 14, write 4, carry 1. Then 7 + 5 + 1 = 13."
+ANSWER = "It is **834**."
 
 
 def reply(thinking: str = "", answer: str = "", done: Done = DONE) -> list[Event]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from localmag import paths
@@ -18,7 +16,7 @@ def test_a_theme_is_taken_by_its_name() -> None:
 
 
 def test_an_unknown_theme_is_refused_naming_those_there_are() -> None:
-    with pytest.raises(WrongUsage, match="localmag-dark"):
+    with pytest.raises(WrongUsage, match=r"no theme 'nope'.*localmag-dark"):
         ChatApp(ScriptedConversation().opener(), LABEL, theme="nope")
 
 
@@ -34,21 +32,21 @@ async def starts_open(width: int = 120, *keys: str, show: bool | None = None) ->
 
 
 @pytest.mark.parametrize("show", [True, False])
-def test_the_reasoning_pane_starts_open_or_shut(show: bool) -> None:
-    assert asyncio.run(starts_open(show=show)) is show
+async def test_the_reasoning_pane_starts_open_or_shut(show: bool) -> None:
+    assert await starts_open(show=show) is show
 
 
-def test_the_reasoning_pane_starts_as_it_was_left_unless_the_config_says_how() -> None:
-    assert asyncio.run(starts_open(120, "ctrl+t"))
-    assert not asyncio.run(starts_open())
-    assert asyncio.run(starts_open(show=True))
-    assert not asyncio.run(starts_open(120, "ctrl+t"))  # as it would by itself: nothing to remember
-    assert asyncio.run(starts_open())
-    assert not asyncio.run(starts_open(80, "ctrl+t"))
-    assert asyncio.run(starts_open(80))
+async def test_the_reasoning_pane_starts_as_it_was_left_unless_the_config_says_how() -> None:
+    assert await starts_open(120, "ctrl+t")
+    assert not await starts_open()
+    assert await starts_open(show=True)
+    assert not await starts_open(120, "ctrl+t")  # as it would by itself: nothing to remember
+    assert await starts_open()
+    assert not await starts_open(80, "ctrl+t")
+    assert await starts_open(80)
 
 
-def test_a_memory_that_cannot_be_read_is_none() -> None:
+async def test_a_memory_that_cannot_be_read_is_none() -> None:
     for content in (b"", b"[]", b"\xff", b'{"reasoning_open": 3}'):
         (paths.data() / "screen.json").write_bytes(content)
-        assert asyncio.run(starts_open())
+        assert await starts_open()

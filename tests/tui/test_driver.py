@@ -67,13 +67,15 @@ async def _passed_on(text: str) -> list[Message]:
     return found
 
 
-def test_what_is_typed_before_the_screen_is_there_waits_for_it() -> None:
-    assert told(asyncio.run(_passed_on("hello"))) == [*"hello"]
+async def test_what_is_typed_before_the_screen_is_there_waits_for_it() -> None:
+    assert told(await _passed_on("hello")) == [*"hello"]
 
 
-def test_a_long_flood_comes_in_parts_and_sends_nothing_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_flood_comes_in_parts_and_sends_nothing_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(driver, "AT_ONCE", 100)
-    found = told(asyncio.run(_passed_on(CODE + "end")))
+    found = told(await _passed_on(CODE + "end"))
     assert "".join(found) == CODE + "end"
     assert "enter" not in found
 
@@ -88,6 +90,6 @@ async def _left() -> tuple[object, ...]:
     return app.left
 
 
-def test_a_terminal_that_goes_ends_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_terminal_that_goes_ends_the_application(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recorder, "_file", Lost())
-    assert asyncio.run(_left()) == (None, HUNG_UP)
+    assert await _left() == (None, HUNG_UP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -16,7 +15,9 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_last_quarter_costs_what_the_first_does(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_last_quarter_costs_what_the_first_does(
+    stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = 0
 
     def counted(function: Any, amount: Any) -> Any:
@@ -32,5 +33,5 @@ def test_the_last_quarter_costs_what_the_first_does(stream: str, monkeypatch: py
         Renderer, "rows", counted(Renderer.rows, lambda self, block, *rest: len(block.source))
     )
     monkeypatch.setattr(Lines, "render_line", counted(Lines.render_line, lambda self, y: self.size.width))
-    costs = asyncio.run(growth(stream, 3000, lambda: work))
+    costs = await growth(stream, 3000, lambda: work)
     assert costs[3] <= 1.3 * max(costs[:2])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,17 +14,18 @@ from localmag import amounts, catalogue
 from localmag.errors import HubFailed
 from localmag.hardware import Device, Machine, Note
 from localmag.store.pull import Checking, Fetching, Plan, Verified, Waiting, Wanted
-from localmag.tui.app import ChatApp
 from localmag.tui.getting import looking
-from localmag.tui.getting.offers import Models, Offer, Sight, offline
+from localmag.tui.getting.offers import Offer, Sight, offline
 from localmag.tui.getting.progress import FileProgress, Progress
 from localmag.tui.getting.pulling import PullScreen
 from localmag.tui.getting.pulls import Failed, Going, Pull, Ready, State, Stopped
 from localmag.tui.getting.table import head, row
 from localmag.tui.getting.tally import Tally
 from localmag.tui.getting.telling import told
-from tests.tui.fakes import LABEL, ScriptedConversation, text_of, until
-from tests.tui.test_first_run import World
+from tests.hub.own import own_model
+from tests.tui.driving import driven
+from tests.tui.fakes import app_of
+from tests.tui.newcomer import World, at_the_table
 from tests.tui.test_snapshots import compare
 
 GIB = 2**30
@@ -92,30 +92,10 @@ def test_what_the_machine_has_to_say_is_passed_on() -> None:
     assert "The card lies idle. Run this." in sight.notes
 
 
-def test_a_model_whose_shape_is_not_known_is_the_users_to_judge(home: Path) -> None:
-    config = home / "localmag" / "config"
-    config.mkdir(parents=True)
-    own = """
-        [[model]]
-        name = "own"
-        title = "My own"
-        repo = "me/Own"
-        licence = "MIT"
-        context = 4096
-        advised = 4096
-        max_tokens = 512
-        temperature = 0.7
-        top_p = 0.95
-        [[model.build]]
-        backend = "llama.cpp"
-        quant = "Q8_0"
-        repo = "me/Own"
-        file = "own.gguf"
-        gigabytes = 1.0
-    """
-    (config / "models.toml").write_text(own, encoding="utf-8")
+def test_a_model_whose_shape_is_not_known_is_the_users_to_judge() -> None:
+    own_model()
     offer = looking.sight(RTX_4090).offers[-1]
-    assert offer.name == "own:Q8_0"
+    assert offer.name == "mine:Q8_0"
     assert offer.fits
     assert "nobody can tell" in offer.why
 
@@ -236,36 +216,23 @@ def test_no_line_of_a_pull_is_wider_than_the_screen(name: str, width: int) -> No
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 20)])
 @pytest.mark.parametrize("name", STATES)
-def test_a_pull_looks_as_it_did(name: str, size: tuple[int, int]) -> None:
-    async def drawn() -> str:
-        pull = Pull(MODEL, MODEL.build())
-        pull.state = STATES[name]
-        app = ChatApp(ScriptedConversation().opener(), LABEL)
-        async with app.run_test(size=size) as pilot:
-            app.push_screen(PullScreen(pull, first=True))
-            await until(pilot.pause, lambda: "^q Quit" in text_of(app))
-            await pilot.pause(0.2)
-            text = text_of(app)
-        app.chat.turns.close(20)
-        return text
-
-    compare(f"{name}-{size[0]}", asyncio.run(drawn()))
+async def test_a_pull_looks_as_it_did(name: str, size: tuple[int, int]) -> None:
+    pull = Pull(MODEL, MODEL.build())
+    pull.state = STATES[name]
+    async with driven(app_of(), size) as it:
+        it.app.push_screen(PullScreen(pull, first=True))
+        await it.shown("^q Quit")
+        await it.pilot.pause(0.2)
+        compare(f"{name}-{size[0]}", it.text)
 
 
 @pytest.mark.parametrize("size", [(120, 30), (80, 24), (60, 20)])
-def test_the_table_looks_as_it_did(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_table_looks_as_it_did(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
-
-    async def drawn() -> str:
-        world = World()
-        models = Models(world.look, world.opening)
-        app = ChatApp(ScriptedConversation().opener(), LABEL, models=models, first_run=True)
-        async with app.run_test(size=size) as pilot:
-            await until(pilot.pause, lambda: "★" in text_of(app) and "⏎ Get it" in text_of(app))
-            await pilot.pause(0.2)
-            return text_of(app)
-
-    compare(f"choose-{size[0]}", asyncio.run(drawn()))
+    async with at_the_table(World(), size) as it:
+        await it.shown("★", "⏎ Get it")
+        await it.pilot.pause(0.2)
+        compare(f"choose-{size[0]}", it.text)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -72,23 +71,23 @@ SCREENS: dict[str, tuple[tuple[int, int], Callable[[], ChatApp], str]] = {
 }
 
 
-def app(*turns: list[Step], messages: tuple[Message, ...] = ()) -> ChatApp:
+def app(*turns: Iterable[Step], messages: tuple[Message, ...] = ()) -> ChatApp:
     talk = ScriptedConversation(*turns, messages=messages)
     return ChatApp(talk.opener(), LABEL, greeting="Ask something.")
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_the_screen_is_as_it_was(name: str) -> None:
+async def test_the_screen_is_as_it_was(name: str) -> None:
     size, make, last = SCREENS[name]
-    compare(name, asyncio.run(drawn(make(), size, last, ask=True)))
+    compare(name, await drawn(make(), size, last, ask=True))
 
 
-def test_the_empty_screen_is_as_it_was() -> None:
-    compare("empty", asyncio.run(drawn(app(), (100, 16), "● ready", ask=False)))
+async def test_the_empty_screen_is_as_it_was() -> None:
+    compare("empty", await drawn(app(), (100, 16), "● ready", ask=False))
 
 
-def test_the_help_is_as_it_was() -> None:
-    compare("help", asyncio.run(drawn(app(), (100, 28), "closes this.", ask=False, key="f1")))
+async def test_the_help_is_as_it_was() -> None:
+    compare("help", await drawn(app(), (100, 28), "closes this.", ask=False, key="f1"))
 
 
 async def drawn(made: ChatApp, size: tuple[int, int], last: str, *, ask: bool, key: str = "") -> str:
