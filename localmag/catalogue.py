@@ -6,26 +6,21 @@ name. Every field is explained here; what a model's card does not say is left ou
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Literal
 
-from localmag import paths
+from localmag import files, forms, paths
+from localmag.config import MOST_CONTEXT
 from localmag.errors import NotFound, WrongUsage
+from localmag.forms import Range, Text
 from localmag.shape import Shape
 
 DEMO = "demo"
 NEWEST = "magistral"
-
-_REPO = re.compile(r"[A-Za-z0-9_][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-_TOML: dict[Any, tuple[type, ...]] = {str: (str,), int: (int,), float: (float, int), bool: (bool,)}
-
-_T = TypeVar("_T", bound="Model | Build | Shape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +32,7 @@ class Build:
     means that someone saw that very file there; the hub's own listing decides in any case.
     """
 
-    backend: str
+    backend: Literal["llama.cpp", "mlx"]
     quant: str
     file: str
     repo: str = ""
@@ -75,7 +70,7 @@ class Model:
     mmproj: str = ""
     not_yet: str = ""
     shape: Shape | None = None
-    builds: tuple[Build, ...] = ()
+    builds: tuple[Build, ...] = field(default=(), metadata={"key": "build"})
 
     def called(self, build: Build) -> str:
         """What the command line calls one of its builds: `magistral:Q4_K_M`."""
@@ -96,13 +91,57 @@ class Model:
         raise NotFound(f"{self.title} has no build {quant!r} in the catalogue.", f"Choose one of: {there}.")
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    models: tuple[Model, ...] = field(default=(), metadata={"key": "model"})
+
+
+_ONE_WORD = Text(r"[^\s@\x00-\x1f\x7f-\x9f]{1,100}", "one word, without @")
+_REPOSITORY = Text(
+    r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}|", "owner/name"
+)
+_COUNT, _PERHAPS = Range(1, 2**24), Range(0, 2**24)
+
+RULES: forms.Rules = {
+    "name": _ONE_WORD,
+    "aliases": _ONE_WORD,
+    "context": Range(1, MOST_CONTEXT),
+    "advised": Range(1, MOST_CONTEXT),
+    "max_tokens": Range(1, MOST_CONTEXT),
+    "temperature": Range(0, 5),
+    "top_p": Range(0, 1),
+    "repo": _REPOSITORY,
+    "mmproj_repo": _REPOSITORY,
+    # of a build
+    "quant": Text(r"(\d{1,2}bit|(?!\w*bit$)[\w.-]{1,50})", "as Q4_K_M or 4bit"),
+    "file": Text(r"[^\x00-\x1f\x7f-\x9f]{1,500}", "a file's name, or a pattern"),
+    "gigabytes": Range(0, 100_000),
+    # of a shape
+    "layers": Range(1, 1000),
+    **dict.fromkeys(("width", "heads", "kv_heads", "head_size", "ffn", "vocabulary"), _COUNT),
+    **dict.fromkeys(("experts", "active", "shared", "expert_ffn", "dense_layers"), _PERHAPS),
+    **dict.fromkeys(("q_rank", "kv_rank", "rope_size", "value_size"), _PERHAPS),
+}
+_AT_MOST = (
+    ("advised", "context"),
+    ("kv_heads", "heads"),
+    ("active", "experts"),
+    ("dense_layers", "layers"),
+    ("rope_size", "head_size"),
+)
+"""What may not be larger than what."""
+
+
 def models() -> tuple[Model, ...]:
     """Every model: the catalogue's in its order, with the user's own in place of their namesakes, or after.
 
     Raises WrongUsage if a file is malformed, or if two models share a name.
     """
     own = paths.config() / "models.toml"
-    return _merged(own, own.stat().st_mtime_ns if own.is_file() else 0)
+    changed = 0
+    with suppress(OSError):  # what may not be looked at is told by whoever reads it
+        changed = own.stat().st_mtime_ns
+    return _merged(own, changed)
 
 
 def find(name: str) -> tuple[Model, str | None]:
@@ -139,17 +178,19 @@ def is_name(name: str) -> bool:
 def _merged(own: Path, changed: int) -> tuple[Model, ...]:
     """The models; `changed` is when the user's file was, so that what is remembered is never stale."""
     shipped = _read(_shipped())
-    users = {model.name: model for model in _read(own)} if changed else {}
-    merged = tuple(users.pop(model.name, model) for model in shipped) + tuple(users.values())
+    users = _read(own)
+    named = {model.name: model for model in users}
+    merged = [named.get(model.name, model) for model in shipped]
+    merged += [model for model in users if model not in merged]
     seen: dict[str, Model] = {}
     for model in merged:
         for name in (model.name, *model.aliases):
-            if (other := seen.setdefault(name.lower(), model)) is not model:
+            if (other := seen.setdefault(name.lower(), model)) != model:
                 raise WrongUsage(
                     f"{own}: {model.name!r} and {other.name!r} are both named {name!r}.",
                     "Give one of them another name.",
                 )
-    return merged
+    return tuple(merged)
 
 
 def _shipped() -> Path:
@@ -160,58 +201,28 @@ def _shipped() -> Path:
 
 
 def _read(path: Path) -> tuple[Model, ...]:
-    try:
-        tables = tomllib.loads(path.read_bytes().decode("utf-8-sig")).get("model", [])
-        if not isinstance(tables, list):
-            raise ValueError("write [[model]], not [model]")
-    except ValueError as exc:  # of TOML and of UTF-8, too
-        raise WrongUsage(f"{path} is not a catalogue of models ({exc}).", "Restore or mend it.") from exc
-    except OSError as exc:
-        raise WrongUsage(f"{path} cannot be read ({exc.strerror}).", "Check its permissions.") from exc
-    return tuple(_model(path, table) for table in tables)
+    found = forms.made(_File, files.toml(path), path, RULES).models
+    for model in found:
+        _require_consistent(path, model)
+    return found
 
 
-def _model(path: Path, table: dict[str, Any]) -> Model:
-    told = dict(table)
-    builds = tuple(_make(Build, path, b) for b in told.pop("build", []))
-    if path != _shipped():
-        _require_repos(path, told, builds)
-    if not builds:
-        raise WrongUsage(f"{path}: model {told.get('name')!r} has no build.", "Add a [[model.build]] to it.")
-    if "shape" in told:
-        told["shape"] = _make(Shape, path, told["shape"])
-    lists = {key: tuple(told.get(key, [])) for key in ("aliases", "efforts")}
-    return _make(Model, path, told | lists | {"builds": builds})
-
-
-def _require_repos(path: Path, told: dict[str, Any], builds: tuple[Build, ...]) -> None:
-    """What a user adds is fetched, so it needs repositories; the demo, which needs none, is ours."""
-    if told.get("name") == DEMO:
-        raise WrongUsage(f"{path}: {DEMO!r} is the bundled model.", "Give your model another name.")
-    for repo in (told.get("repo"), *(b.repo for b in builds)):
-        if not isinstance(repo, str) or not _REPO.fullmatch(repo) or "--" in repo or ".." in repo:
-            raise WrongUsage(
-                f"{path}: {told.get('name')!r} has no repository {repo!r}.", "Write each as owner/name."
-            )
-
-
-def _make(kind: type[_T], path: Path, table: dict[str, Any]) -> _T:
-    known = {f.name for f in fields(kind)}
-    if unknown := table.keys() - known:
-        raise WrongUsage(f"{path}: unknown key {min(unknown)!r}.", f"Keys are: {', '.join(sorted(known))}.")
-    for key, value in _mistyped(kind, table):
-        raise WrongUsage(f"{path}: {key} cannot be {value!r}.", f"Write it as in {_shipped()}.")
-    try:
-        return kind(**table)
-    except TypeError as exc:
-        raise WrongUsage(f"{path}: {exc}.", "Add what is missing.") from exc
-
-
-def _mistyped(kind: type[_T], table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Values that their field cannot hold; a whole number will do for a float."""
-    wanted = get_type_hints(kind)
-    for key, value in table.items():
-        choices = get_args(wanted[key]) if get_origin(wanted[key]) is Literal else ()
-        allowed = _TOML.get(wanted[key])
-        if (choices and value not in choices) or (allowed and type(value) not in allowed):
-            yield key, value
+def _require_consistent(path: Path, model: Model) -> None:
+    """What no key could be refused for alone. Raises WrongUsage."""
+    named = f"{path}: {model.name!r}"
+    if path != _shipped() and model.name == DEMO:
+        raise WrongUsage(f"{named} is the bundled model.", "Give your model another name.")
+    if not model.builds:
+        raise WrongUsage(f"{named} has no build.", "Add a [[model.build]] to it.")
+    if model.name != DEMO and not all((model.repo, *(build.repo for build in model.builds))):
+        raise WrongUsage(f"{named} lacks a `repo`, its own or a build's.", "Write each as owner/name.")
+    there = [(build.backend, build.quant.lower()) for build in model.builds]
+    if twice := next((one for one in there if there.count(one) > 1), None):
+        raise WrongUsage(
+            f"{named} has two builds with the backend {twice[0]!r} and the quant {twice[1]!r}.",
+            "Remove one of them.",
+        )
+    for part in filter(None, (model, model.shape)):
+        for less, more in _AT_MOST:
+            if hasattr(part, less) and getattr(part, less) > getattr(part, more):
+                raise WrongUsage(f"{named} has a larger `{less}` than `{more}`.", "Mend one of them.")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from localmag import catalogue, paths
-from localmag.catalogue import Model
+from localmag.catalogue import Build, Model
 from localmag.errors import NotFound, WrongUsage
 from localmag.fit import weights
+from localmag.forms import Range
+from localmag.shape import Shape
 
 OWN = """
 [[model]]
@@ -141,8 +143,8 @@ def test_a_change_is_seen(own: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("[[model]]", "[[model", "not a catalogue"),
-        ("[[model]]", "[model]", "not a catalogue"),
+        ("[[model]]", "[[model", "not valid TOML"),
+        ("[[model]]", "[model]", "under a heading"),
         ('licence = "MIT"', "", "licence"),
         ("context = 32768", 'context = "32k"', "context"),
         ("context = 32768", "context = true", "context"),
@@ -150,7 +152,26 @@ def test_a_change_is_seen(own: Path) -> None:
         ("top_p = 1", "top_p = 1\nshape = {layers = 3}", "width"),
         ("quant", "quantum", "quantum"),
         ('aliases = ["mine"]', 'aliases = ["magistral"]', "magistral"),
-        ("[[model.build]]", "[other]", "no build"),
+        ("[[model.build]]", "[other]", "no key `other`"),
+        ("[[model.build]]", "[[models]]", "Did you mean `model`?"),
+        ("[[model.build]]", "[[model.builds]]", "Did you mean `build`?"),
+        (OWN[OWN.index("[[model.build]]") :], "", "no build"),
+        ('name = "my-finetune"', "", "`name` of model 1 is missing"),
+        ('name = "my-finetune"', 'name = "a b"', "one word"),
+        ('aliases = ["mine"]', "aliases = 3", "a list in brackets"),
+        ('aliases = ["mine"]', "aliases = [3]", "text in quotes"),
+        ('aliases = ["mine"]', 'aliases = "mine"', "a list in brackets"),
+        ("top_p = 1", "top_p = 1\nshape = 3", "`shape` of model 1"),
+        (OWN[OWN.index("[[model.build]]") :], "build = 3", "`build` of model 1"),
+        (OWN[OWN.index("[[model.build]]") :], 'build = ["a"]', "heading in brackets"),
+        (OWN, "model = [1]", "`model` cannot be 1"),
+        (OWN, 'model = ["ab"]', "`model` cannot be 'ab'"),
+        (OWN, f"model = {'[' * 20_000}", "nested too deeply"),
+        (OWN, f"model = {'[' * 100}{']' * 100}", "`model` cannot be [["),
+        ('file = "*', 'confirmed = 1\nfile = "*', "`confirmed` of build 1 of model 1"),
+        ('quant = "Q4_K_M"', 'quant = "hugebit"', "`quant`"),
+        ('backend = "llama.cpp"', 'backend = "vllm"', "llama.cpp, mlx"),
+        ("top_p = 1", 'top_p = 1\nmmproj_repo = "../x"', "owner/name"),
         ('repo = "me/base"', 'repo = "../base"', "owner/name"),
         ('repo = "me/weights"', "", "owner/name"),
         ('name = "my-finetune"', 'name = "demo"', "bundled"),
@@ -162,3 +183,74 @@ def test_a_slip_is_named_with_its_file(own: Path, before: str, after: str, said:
         catalogue.models()
     assert said in str(caught.value)
     assert str(own) in caught.value.what
+
+
+SHAPED = """
+[model.shape]
+layers = 40
+width = 5120
+heads = 32
+kv_heads = 8
+head_size = 128
+ffn = 32768
+vocabulary = 131072
+"""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("gigabytes", value) for value in ("inf", "nan", "1e308", "-1", "-inf", "9" * 400)),
+        *(("layers", value) for value in ("-4", "0", "9" * 400, "1001", "1.0")),
+        ("width", "9" * 400),
+        ("width", "0x" + "f" * 5000),
+        ("kv_heads", "0"),
+        ("advised", "-1"),
+        ("context", "0"),
+        ("context", "9" * 400),
+        ("top_p", "-7"),
+        ("top_p", "nan"),
+        ("temperature", "nan"),
+        ("temperature", "-0.1"),
+        ("max_tokens", "0"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_with_what_is_allowed(own: Path, key: str, value: str) -> None:
+    lines = f"{OWN.replace('[[model.build]]', SHAPED + '[[model.build]]')}gigabytes = 14.3\n".splitlines()
+    own.write_text("\n".join(f"{key} = {value}" if line.startswith(f"{key} =") else line for line in lines))
+    with pytest.raises(WrongUsage, match=r"between [^ ]+ and [^ ]+") as caught:
+        catalogue.models()
+    assert f"{own}: `{key}` of " in caught.value.what
+    assert len(str(caught.value)) < len(str(own)) + 200
+
+
+def test_every_number_of_the_catalogue_and_the_settings_has_its_bounds() -> None:
+    for kind in (Model, Build, Shape):
+        numbers = {f.name for f in fields(kind) if f.type in ("int", "float")}
+        assert numbers <= {key for key, rule in catalogue.RULES.items() if isinstance(rule, Range)}
+
+
+@pytest.mark.parametrize(
+    ("less", "more"), [("advised = 32769", "context"), ("kv_heads = 33", "heads"), ("active = 3", "experts")]
+)
+def test_a_part_is_no_larger_than_the_whole(own: Path, less: str, more: str) -> None:
+    key = less.split()[0]
+    text = OWN.replace("[[model.build]]", f"{SHAPED}active = 0\n[[model.build]]")
+    own.write_text("\n".join(less if line.startswith(f"{key} =") else line for line in text.splitlines()))
+    with pytest.raises(WrongUsage, match=f"a larger `{key}` than `{more}`"):
+        catalogue.models()
+
+
+def test_two_builds_of_one_kind_are_refused(own: Path) -> None:
+    build = OWN[OWN.index("[[model.build]]") :]
+    own.write_text(OWN + build.replace("Q4_K_M", "q4_k_m"))
+    with pytest.raises(WrongUsage, match=r"two builds with the backend 'llama\.cpp' and the quant 'q4_k_m'"):
+        catalogue.models()
+    own.write_text(OWN + build.replace("Q4_K_M", "Q8_0"))
+    assert len(catalogue.find("mine")[0].builds) == 2
+
+
+def test_two_models_of_one_name_are_refused(own: Path) -> None:
+    own.write_text(OWN + OWN.replace("mine", "other"))
+    with pytest.raises(WrongUsage, match="both named 'my-finetune'"):
+        catalogue.models()
