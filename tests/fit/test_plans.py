@@ -18,7 +18,7 @@ from tests.hardware import machines
 from tests.hardware.machines import GIB
 
 MAC_32 = replace(machines.M2, mlx=True)
-BARE_24 = replace(machines.LINUX, memory_total=24 * GIB, memory_free=22 * GIB, cores=8, threads=16)
+BARE_24 = machines.sized(machines.LINUX, 8, 16, 24, 22)
 LAPTOP_8 = machines.LAPTOP
 KINDS = {
     "RTX 4090": machines.RTX_4090,

@@ -34,35 +34,25 @@ def integrated(output: Output) -> Output:
     return replace(output, text=output.text.replace('"gpu"', '"igpu"'))
 
 
+def sized(probes: Probes, cores: int, threads: int, total: int, free: int) -> Probes:
+    """The same with so many cores and threads, and GiB of memory: in all, and free."""
+    return replace(probes, cores=cores, threads=threads, memory_total=total * GIB, memory_free=free * GIB)
+
+
 CPU_ONLY = ggml("CPU", ("CPU", "some CPU", "CPU", 0, 0))
-LINUX = Probes(
-    system="Linux",
-    machine="x86_64",
-    cpu="AMD Ryzen 9 7950X 16-Core Processor",
-    cores=16,
-    threads=32,
-    memory_total=64 * GIB,
-    memory_free=57 * GIB,
-    disk_free=800 * GIB,
-    ggml=CPU_ONLY,
-)
-LAPTOP = replace(
-    LINUX,
-    cpu="11th Gen Intel(R) Core(TM) i5-1135G7 @ 2.40GHz",
-    cores=4,
-    threads=8,
-    memory_total=8 * GIB,
-    memory_free=5 * GIB,
-)
+PC = Probes(system="Linux", machine="x86_64", disk_free=800 * GIB, ggml=CPU_ONLY)
+LINUX = sized(replace(PC, cpu="AMD Ryzen 9 7950X 16-Core Processor"), 16, 32, 64, 57)
+LAPTOP = sized(replace(PC, cpu="11th Gen Intel(R) Core(TM) i5-1135G7 @ 2.40GHz"), 4, 8, 8, 5)
+CONTAINER = replace(LINUX, limit=Limit(16 * GIB, 12 * GIB))
 
 # ── NVIDIA ────────────────────────────────────────────────────────────────────────────────────────
 
-SMI_4090 = Output("NVIDIA GeForce RTX 4090, 24564, 24101, 550.54.14\n")
+_4090 = "NVIDIA GeForce RTX 4090, 24564, 24101, 550.54.14\n"
+_3090 = "NVIDIA GeForce RTX 3090, 24576, 24253, 550.54.14\n"
+SMI_4090 = Output(_4090)
 SMI_4090_WINDOWS = Output("NVIDIA GeForce RTX 4090, 24564, 22994, 572.83\r\n")
-SMI_TWO = Output(
-    "NVIDIA GeForce RTX 4090, 24564, 24101, 550.54.14\nNVIDIA GeForce RTX 3090, 24576, 24253, 550.54.14\n"
-)
-SMI_PAIR = Output("NVIDIA GeForce RTX 3090, 24576, 24253, 550.54.14\n" * 2)
+SMI_TWO = Output(_4090 + _3090)
+SMI_PAIR = Output(_3090 * 2)
 SMI_SPARK = Output("NVIDIA GB10, [N/A], [N/A], 580.95.05\n")
 SMI_NO_DRIVER = Output(
     problem="NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the"
@@ -71,9 +61,7 @@ SMI_NO_DRIVER = Output(
 
 CUDA_4090 = ("CUDA0", "NVIDIA GeForce RTX 4090", "CUDA", 23818, 24081)
 RTX_4090 = replace(LINUX, ggml=ggml("CUDA CPU", CUDA_4090), nvidia_smi=SMI_4090)
-RTX_4090_WINDOWS = replace(
-    RTX_4090, system="Windows", machine="AMD64", ggml=ggml("CUDA CPU", CUDA_4090), nvidia_smi=SMI_4090_WINDOWS
-)
+RTX_4090_WINDOWS = replace(RTX_4090, system="Windows", machine="AMD64", nvidia_smi=SMI_4090_WINDOWS)
 RTX_4090_ON_CPU_BUILD = replace(LINUX, nvidia_smi=SMI_4090)
 TWO_GPUS = replace(
     LINUX,
@@ -81,10 +69,8 @@ TWO_GPUS = replace(
     nvidia_smi=SMI_TWO,
 )
 SPARK = replace(
-    LINUX,
+    sized(LINUX, 16, 32, 119, 110),
     machine="aarch64",
-    memory_total=119 * GIB,
-    memory_free=110 * GIB,
     ggml=integrated(ggml("CUDA CPU", ("CUDA0", "NVIDIA GB10", "CUDA", 115000, 122500))),
     nvidia_smi=SMI_SPARK,
 )
@@ -127,32 +113,22 @@ def metal(name: str, working_set: int) -> Output:
     )
 
 
-M2 = Probes(
-    system="Darwin",
-    machine="arm64",
-    cores=4,
-    threads=8,
-    memory_total=32 * GIB,
-    memory_free=24 * GIB,
-    disk_free=300 * GIB,
-    ggml=metal("Apple M2", 21845),
-    sysctl=sysctl("Apple M2"),
-)
-M4_MAX = replace(
-    M2,
-    cores=12,
-    threads=16,
-    memory_total=128 * GIB,
-    memory_free=115 * GIB,
-    ggml=metal("Apple M4 Max", 110100),
-    sysctl=sysctl("Apple M4 Max"),
-    mlx=True,
-)
+def apple(chip: str, working_set: int) -> Probes:
+    """A Mac with a Metal build; `working_set` as in `metal`."""
+    return Probes(
+        system="Darwin",
+        machine="arm64",
+        disk_free=300 * GIB,
+        ggml=metal(chip, working_set),
+        sysctl=sysctl(chip),
+    )
+
+
+M2 = sized(apple("Apple M2", 21845), 4, 8, 32, 24)
+M4_MAX = replace(sized(apple("Apple M4 Max", 110100), 12, 16, 128, 115), mlx=True)
 ROSETTA = replace(
     M2,
     machine="x86_64",
     ggml=CPU_ONLY,
     sysctl=sysctl("VirtualApple @ 2.50GHz processor", translated=1),
 )
-
-CONTAINER = replace(LINUX, limit=Limit(16 * GIB, 12 * GIB))
