@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +63,7 @@ class Zygote:
         return subprocess.CompletedProcess(args, code, run.stdout, run.stderr)
 
 
-class Run:
+class Run(ABC):
     """A run that was started. `pid` can be killed."""
 
     pid: int
@@ -78,8 +79,9 @@ class Run:
     def stderr(self) -> str:
         return _text(self._folder / "stderr")
 
+    @abstractmethod
     def wait(self, timeout: float = 60) -> int:
-        raise NotImplementedError
+        """Until it has ended; its exit code."""
 
 
 def _text(file: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
@@ -20,8 +22,9 @@ class Lines(ScrollView, can_focus=False):  # so that typing is writing, whatever
 
     following = True
 
+    @abstractmethod
     def row(self, y: int) -> Strip:
-        raise NotImplementedError
+        """What stands in row `y`, in cells of any width."""
 
     @property
     def text_width(self) -> int:
