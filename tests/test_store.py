@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from localmag import store
 from localmag.errors import BadFile, NotFound
-from localmag.store import cache, digest, records
+from localmag.store import NotHere, cache, digest, records
 from tests.conftest import Demo
 from tests.test_gguf import small
 
@@ -240,14 +240,14 @@ def test_weights_in_the_cache_are_found_by_name_with_their_prompt() -> None:
     prompt = put("mistralai/Magistral-Small-2509", OTHER, "SYSTEM_PROMPT.txt", b"s")
     found = store.locate("magistral")
     assert (found.weights, found.system_prompt, found.build) == (weights, prompt, "Q4_K_M")
-    assert store.newest() == "magistral:Q4_K_M"
+    assert store.newest() == "magistral"
 
 
 def test_parts_are_found_only_when_all_are_there() -> None:
     put("mistralai/Magistral-Small-2509", OTHER, "tekken.json", b"t")
     names = [f"Magistral-Small-2509-BF16-0000{i}-of-00002.gguf" for i in (1, 2)]
     first = put(WEIGHTS, COMMIT, names[0], small())
-    with pytest.raises(NotFound, match="weights"):
+    with pytest.raises(NotHere, match=r"in part only.*localmag pull magistral:BF16`"):
         store.locate("magistral:BF16")
     put(WEIGHTS, COMMIT, names[1], small(floats=32))
     assert store.locate("magistral:BF16").weights == first
@@ -256,8 +256,11 @@ def test_parts_are_found_only_when_all_are_there() -> None:
 def test_weights_that_are_not_here_say_how_to_get_them() -> None:
     with pytest.raises(NotFound) as caught:
         store.locate("magistral:1.1")
-    assert "localmag pull magistral:1.1:Q4_K_M" in caught.value.todo
-    assert "14.3 GB" in caught.value.todo
+    assert "`localmag pull magistral:1.1`" in caught.value.todo
+    with pytest.raises(NotHere, match=r"localmag pull magistral:1\.1:Q8_0`"):
+        store.locate("magistral:1.1", "Q8_0")
+    with pytest.raises(NotHere, match="--backend mlx"):
+        store.locate("magistral:1.1", backend="mlx")
 
 
 def test_a_file_without_a_vocabulary_needs_its_tokenizer_beside_it(tmp_path: Path, demo: Demo) -> None:

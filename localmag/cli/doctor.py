@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from localmag.cli import options
 from localmag.cli.output import say
 from localmag.sanitize import sanitize
 
@@ -21,15 +22,20 @@ _PLAIN_MARKS = {"ok": "ok", "note": "!", "problem": "x"}
 _TOPIC = 14  # columns
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+def doctor(
+    backend: options.Backend = options.BackendChoice.auto,
+    quant: options.Quant = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Check whether `chat` would work here; say what mends it.
 
     Looks at the hardware and what is built for it, weights, conversations, settings and the terminal, and
-    starts the demo once. The exit code is 0 if chat would work, else 1.
+    starts the demo once. --backend and --quant are those that chat would be given. The exit code is 0 if chat
+    would work, else 1.
     """
     from localmag.doctor import examine
 
-    report = examine()
+    report = examine(backend.value, quant)
     if as_json:
         say(json.dumps(report.as_json(), ensure_ascii=False))
     else:

@@ -13,7 +13,7 @@ import typer
 from localmag import catalogue, config, paths, store
 from localmag.cli.output import warn
 from localmag.config import KVType
-from localmag.engines import EngineSpec, select
+from localmag.engines import EngineSpec, select, selection
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
 
@@ -144,18 +144,12 @@ def resolve(
     Raises what `config.load`, `store.locate` and `select.choose` do.
     """
     settings = config.load()
-    name = model or settings.model or store.newest()
-    found = store.locate(name or catalogue.DEMO, quant)
+    host = select.host()
+    name = model or settings.model or store.newest(host.able(backend.value))
+    choice, found = selection.ready(name or catalogue.DEMO, quant, backend.value, host)
     _require_spoken(found)
     for note in found.notes:
         warn(note)
-    choice = select.choose(
-        select.host(),
-        wanted=backend.value,
-        offered=(found.backend,),
-        here=(found.backend,),
-        model=f"{found.title} {found.build}",
-    )
     asked = ctx or settings.context
     context = asked or found.context
     most = found.trained or _MOST_CONTEXT

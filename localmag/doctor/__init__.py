@@ -23,7 +23,7 @@ from localmag.doctor.engine import Demo
 from localmag.doctor.opening import opening
 from localmag.doctor.report import Check, Report
 from localmag.doctor.terminal import Terminal
-from localmag.engines import devices
+from localmag.engines import devices, select
 from localmag.errors import LocalmagError
 from localmag.store import cache
 from localmag.store.inventory import Inventory, take
@@ -33,8 +33,11 @@ __all__ = ["Check", "Report", "Terminal", "examine"]
 _T = TypeVar("_T")
 
 
-def examine() -> Report:
-    """Look at everything. Takes a few seconds, most of them for starting the demo's engine."""
+def examine(backend: str = "auto", quant: str | None = None) -> Report:
+    """Look at everything, as chat would go about it with this backend and quant.
+
+    Takes a few seconds, most of them for starting the demo's engine.
+    """
     found: list[Check] = []
 
     def tried(topic: str, look: Callable[[], _T]) -> _T | None:
@@ -70,7 +73,11 @@ def examine() -> Report:
         found += checks.screen()
         if demo:
             noted("engine", lambda: checks.engine(demo.draw()))
-        choice = tried("chat", lambda: opening(machine, weights)) if sound else None
+        choice = None
+        if sound:
+            choice = tried(
+                "chat", lambda: opening(machine, weights, select.host(), backend=backend, quant=quant)
+            )
     if choice:
         found += choice[1]
     return Report(

@@ -7,25 +7,38 @@ from collections.abc import Iterator
 from localmag import catalogue, config, fit, store
 from localmag.catalogue import Model
 from localmag.doctor.report import Check
-from localmag.engines import select
+from localmag.engines import selection
+from localmag.engines.advice import Advice, advise
+from localmag.engines.select import Choice, Host
+from localmag.errors import LocalmagError
 from localmag.hardware import Machine
 from localmag.store.inventory import Inventory
 
 
-def opening(found: Machine, weights: Inventory) -> tuple[select.Choice, list[Check]]:
+def opening(
+    found: Machine,
+    weights: Inventory,
+    host: Host,
+    *,
+    backend: str = "auto",
+    quant: str | None = None,
+) -> tuple[Choice, list[Check]]:
     """What `localmag chat` would open, and on which backend; as long as that is the demo, how the newest
-    Magistral would run. Raises what keeps it from doing so.
+    Magistral would run. `backend` and `quant` are those that chat would be given. Raises what keeps it from
+    opening anything.
     """
     settings = config.load()
-    wanted = settings.model or store.newest()
-    opened = store.locate(wanted or catalogue.DEMO)
+    wanted = settings.model or store.newest(host.able(backend))
+    choice, opened = selection.ready(wanted or catalogue.DEMO, quant, backend, host, lambda: found)
     newest, _ = catalogue.find(catalogue.NEWEST)
     model = _model(opened) if wanted else newest
-    host = select.host()
-    plan = _best(model, found, host)
-    choice = _choice(host, opened, model, weights, plan)
+    advised = _advised(model, found, host, backend, weights)
     name = f"{opened.title} {opened.build}"
-    told = [*_fit(plan), *(Check("backend", reason) for reason in choice.reasons)]
+    told = [*_fit(advised)]
+    weighed = advised.choice if advised and advised.choice and not wanted else choice
+    told += (Check("backend", reason) for reason in weighed.reasons)
+    if not wanted and model and weighed is not choice:
+        told.append(Check("backend", f"{weighed.backend} it would be for {model.title}: {weighed.why}"))
     told.append(Check("backend", f"{choice.backend} it is: {choice.why}"))
     told.append(Check("chat", f"opens {name} with {opened.backend}"))
     told += [Check("chat", note, "note") for note in (*opened.notes, opened.no_prompt) if note]
@@ -42,42 +55,32 @@ def _model(opened: store.Installed) -> Model | None:
     return catalogue.find(opened.model)[0] if catalogue.is_name(opened.model) else None
 
 
-def _best(model: Model | None, found: Machine, host: select.Host) -> fit.Plan | None:
-    """The build that runs best here, of the backends that can; None where nothing is known to reckon with."""
+def _advised(
+    model: Model | None, found: Machine, host: Host, backend: str, weights: Inventory
+) -> Advice | None:
+    """The builds of a model, weighed; None where nothing is known to reckon with."""
     if model is None or model.shape is None:
         return None
-    return fit.plans(model, found, backend="llama.cpp" if "mlx" in host.obstacles else "auto")[0]
+    here = {one.backend for one in weights.of(model) if one.usable}
+    try:
+        return advise(model, found, host, backend=backend, here=here)
+    except LocalmagError:  # of the backend that is asked for it has no build
+        return None
 
 
-def _fit(plan: fit.Plan | None) -> Iterator[Check]:
-    if plan is None:
+def _fit(advised: Advice | None) -> Iterator[Check]:
+    if advised is None:
         return
-    name = plan.model.called(plan.build)
+    plan = advised.best
     if plan.fits:
-        pace = f", about {plan.speed:.0f} tokens/s" if plan.speed else ""
-        yield Check("fit", f"best is {name}: {plan.setting.context:,} tokens of context, {plan.where}{pace}")
+        yield Check("fit", advised.why)
     else:
         said = f"{plan.model.title} does not fit: {plan.why}"
         yield Check("fit", said, "note", "Run `localmag fit` to see what does.")
-
-
-def _choice(
-    host: select.Host,
-    opened: store.Installed,
-    model: Model | None,
-    weights: Inventory,
-    plan: fit.Plan | None,
-) -> select.Choice:
-    if model is None:
-        return select.choose(host, offered=(opened.backend,), here=(opened.backend,), model=opened.title)
-    here = {one.backend for one in weights.of(model) if one.usable}
-    return select.choose(
-        host,
-        offered=here | {build.backend for build in model.builds},
-        here=here,
-        better=plan.backend if plan and plan.fits and not host.obstacles else None,
-        model=model.title,
-    )
+    if advised.smaller:
+        name = plan.model.called(plan.build) if plan.fits else plan.model.title
+        other = advised.smaller.model.called(advised.smaller.build)
+        yield Check("fit", f"{other} is smaller than {name}, and would be quicker")
 
 
 def too_large(opened: store.Installed, settings: config.Config, found: Machine) -> str:

@@ -40,6 +40,10 @@ class Host:
     apple_silicon: bool
     obstacles: Mapping[Runner, str]
 
+    def able(self, wanted: str = "auto") -> tuple[Runner, ...]:
+        """The backends that can run, of the one that is wanted if one is."""
+        return tuple(r for r in RUNNERS if r not in self.obstacles and wanted in ("auto", r))
+
 
 def _installed(module: str) -> bool:
     try:
@@ -63,20 +67,22 @@ def choose(
     offered: Collection[str] = RUNNERS,
     here: Collection[str] = (),
     better: str | None = None,
+    too_large: Collection[str] = (),
     model: str = "the model",
 ) -> Choice:
     """The backend for one model.
 
-    `offered` are the backends that the model has builds for, `here` those whose builds are on this machine,
-    `better` the one whose build fits this machine better, where that was weighed.
+    `offered` are the backends that the model has builds for, `here` those whose builds are on this machine.
+    Where that was weighed, `better` is the one whose build fits this machine better, and `too_large` are
+    those whose builds here do not fit it at all.
 
-    Of its own accord ("auto") it takes MLX on Apple silicon if a build for it is here, or if none at all is
-    and MLX's fits better; otherwise llama.cpp, and MLX elsewhere only where llama.cpp cannot.
+    Of its own accord ("auto") it takes MLX on Apple silicon if a build for it is here (and fits), or if none
+    at all is and MLX's fits better; otherwise llama.cpp, and MLX elsewhere only where llama.cpp cannot.
 
     Raises WrongUsage if the backend wanted, or any, cannot run on this machine; NotFound if `model` has no
     build for it.
     """
-    reasons = _reasons(host, offered, here, better)
+    reasons = _reasons(host, offered, here, better, too_large)
     able = [r for r in RUNNERS if r not in host.obstacles and r in offered]
     if wanted != "auto":
         return Choice(_wanted(host, wanted, offered, model), "--backend asks for it", reasons)
@@ -85,19 +91,28 @@ def choose(
             f"Nothing that is installed can run {model}: {'; '.join(reasons)}.",
             "Run `localmag doctor` to see what is missing.",
         )
-    backend, why = _auto(host, able, here, better)
-    return Choice(backend, why, reasons, open=len(able) > 1)
-
-
-def _auto(host: Host, able: list[Runner], here: Collection[str], better: str | None) -> tuple[Runner, str]:
     if len(able) == 1:
-        (only,) = able
-        other = next(r for r in RUNNERS if r != only)
-        if obstacle := host.obstacles.get(other):
-            return only, f"{_NAMES[other]} cannot run here, {obstacle}"
-        return only, f"the model has no build for {_NAMES[other]}"
-    if host.apple_silicon and "mlx" in here:
+        return Choice(able[0], _only(host, able[0], model), reasons)
+    backend, why = _auto(host, [r for r in here if r not in too_large] or here, here, better)
+    # Elsewhere than on Apple silicon, MLX is to be reckoned with only if a build for it is here.
+    return Choice(backend, why, reasons, open=host.apple_silicon or "mlx" in here)
+
+
+def _only(host: Host, only: Runner, model: str) -> str:
+    other = next(r for r in RUNNERS if r != only)
+    if obstacle := host.obstacles.get(other):
+        return f"{_NAMES[other]} cannot run here, {obstacle}"
+    return f"{model} has no build for {_NAMES[other]}"
+
+
+def _auto(
+    host: Host, fitting: Collection[str], here: Collection[str], better: str | None
+) -> tuple[Runner, str]:
+    """Of two that could; `fitting` are those with a build here that the machine holds."""
+    if host.apple_silicon and "mlx" in fitting:
         return "mlx", "this is Apple silicon, and its MLX build is here"
+    if host.apple_silicon and "mlx" in here and "llama.cpp" in fitting:
+        return "llama.cpp", "the MLX build that is here does not fit this machine, and llama.cpp's does"
     if host.apple_silicon and not here and better == "mlx":
         return "mlx", "this is Apple silicon, and its MLX build fits better"
     if here and "llama.cpp" not in here:
@@ -123,13 +138,22 @@ def _wanted(host: Host, wanted: str, offered: Collection[str], model: str) -> Ru
 
 
 def _reasons(
-    host: Host, offered: Collection[str], here: Collection[str], better: str | None
+    host: Host,
+    offered: Collection[str],
+    here: Collection[str],
+    better: str | None,
+    too_large: Collection[str],
 ) -> tuple[str, ...]:
-    return tuple(f"{_NAMES[r]}: {_standing(r, host, offered, here, better)}" for r in RUNNERS)
+    return tuple(f"{_NAMES[r]}: {_standing(r, host, offered, here, better, too_large)}" for r in RUNNERS)
 
 
 def _standing(
-    runner: Runner, host: Host, offered: Collection[str], here: Collection[str], better: str | None
+    runner: Runner,
+    host: Host,
+    offered: Collection[str],
+    here: Collection[str],
+    better: str | None,
+    too_large: Collection[str],
 ) -> str:
     if obstacle := host.obstacles.get(runner):
         return f"cannot run here, {obstacle}" + (
@@ -141,7 +165,7 @@ def _standing(
     if runner not in offered:
         said.append("the model has no build for it")
     elif runner in here:
-        said.append("a build is on this machine")
+        said.append("a build is on this machine" + (", and too large for it" if runner in too_large else ""))
     if runner == better:
         said.append("its build fits better")
     return ", ".join(said)

@@ -11,8 +11,8 @@ plans    which build of a model to take, and why
 from __future__ import annotations
 
 from localmag.fit.memory import Gpu, Need, Setting
-from localmag.fit.plans import Plan, plans, sibling
+from localmag.fit.plans import Plan, of_file, plans, sibling
 from localmag.fit.ways import Room, Way, best
 from localmag.fit.weights import Weights
 
-__all__ = ["Gpu", "Need", "Plan", "Room", "Setting", "Way", "Weights", "best", "plans", "sibling"]
+__all__ = ["Gpu", "Need", "Plan", "Room", "Setting", "Way", "Weights", "best", "of_file", "plans", "sibling"]

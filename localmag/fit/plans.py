@@ -12,6 +12,7 @@ from localmag.fit import ways
 from localmag.fit import weights as weighing
 from localmag.fit.memory import Need, Setting
 from localmag.fit.ways import Room, Way
+from localmag.fit.weights import Weights
 from localmag.hardware import Machine
 from localmag.shape import Shape
 
@@ -122,30 +123,61 @@ def plans(
             f"{model.title} has no build for {_words(quant, backend)}.",
             f"It has {', '.join(f'{b.quant} ({b.backend})' for b in model.builds)}.",
         )
-    return tuple(sorted((_plan(model, b, shape, machine, context, kv_type) for b in builds), key=_order))
+    made = (_plan(model, b, shape, weighing.of_build(shape, b), machine, context, kv_type) for b in builds)
+    return tuple(sorted(made, key=_order))
 
 
-def sibling(best: Plan, machine: Machine, backend: str = "auto") -> Plan | None:
-    """Where a model does not hold or is slow: the largest other one that holds and is not."""
+def of_file(
+    model: Model,
+    build: Build,
+    shape: Shape,
+    weights: Weights,
+    machine: Machine,
+    *,
+    context: int = 0,
+    kv_type: KVType | None = None,
+) -> Plan:
+    """A plan for weights that are here, by what they say of themselves; `context` as for `plans`."""
+    return _plan(model, build, shape, weights, machine, context, kv_type)
+
+
+def sibling(
+    best: Plan,
+    machine: Machine,
+    backend: str = "auto",
+    *,
+    context: int = 0,
+    kv_type: KVType | None = None,
+) -> Plan | None:
+    """Where a model does not hold or is slow: the largest other one that holds and is not.
+
+    `context` and `kv_type` as for `plans`: what was wanted of the one is wanted of the other.
+    """
     if best.fits and best.comfortable:
         return None
     good = []
     for other in catalogue.models():
         offered = [b for b in other.builds if _asked(b, None, backend, machine)]
-        talks = other.think == "tokens" and not other.not_yet
+        talks = other.think == "tokens" and not other.not_yet and context <= other.context
         if other.shape and offered and talks and other.name != best.model.name:
-            plan = plans(other, machine, backend=backend)[0]
+            plan = plans(other, machine, context=context, kv_type=kv_type, backend=backend)[0]
             if plan.fits and plan.comfortable:
                 good.append((other.shape.parameters, plan))
     return max(good, key=lambda one: one[0])[1] if good else None
 
 
 def _plan(
-    model: Model, build: Build, shape: Shape, machine: Machine, context: int, kv_type: KVType | None
+    model: Model,
+    build: Build,
+    shape: Shape,
+    weights: Weights,
+    machine: Machine,
+    context: int,
+    kv_type: KVType | None,
 ) -> Plan:
     way = ways.best(
         shape,
-        weighing.of_build(shape, build),
+        weights,
         machine,
         backend=build.backend,
         wanted=context or model.advised,

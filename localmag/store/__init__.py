@@ -1,6 +1,6 @@
 """Weights: which are on this machine, and getting, checking and removing them.
 
-    local      name → the weights on this machine, as `installed` describes them
+    local      name → what it means, and the weights on this machine, as `installed` describes them
     ready      the same for all but the demo, made sure of; a missing tokenizer is made by `rebuild`
     inventory  all weights on this machine: `places` finds them, `look` reads their headers, `recognise` tells
                which model they are
@@ -18,7 +18,7 @@ bring huggingface_hub with them (0.3 s) and nothing else does, nor opens a socke
 
 from __future__ import annotations
 
-from localmag.store.installed import Installed
-from localmag.store.local import locate, newest
+from localmag.store.installed import Installed, Meant, NotHere
+from localmag.store.local import locate, meant, newest
 
-__all__ = ["Installed", "locate", "newest"]
+__all__ = ["Installed", "Meant", "NotHere", "locate", "meant", "newest"]

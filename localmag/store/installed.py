@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
+from localmag.errors import NotFound
 
 TOKENIZER = "tekken.json"
 PROMPT = "SYSTEM_PROMPT.txt"
@@ -39,6 +41,33 @@ class Installed:
     no_prompt: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Meant:
+    """What a name means, before it is known what shall run it.
+
+    `offered` are the backends that there are builds for, `here` those whose builds are on this machine.
+    `model` is None for what the catalogue does not know, or what is meant by its path.
+    """
+
+    title: str
+    offered: tuple[str, ...]
+    here: tuple[str, ...]
+    ready: Callable[[str | None], Installed]
+    """The best copy for a backend (None: for whichever). Raises what `store.locate` does."""
+    model: Model | None = None
+    builds: tuple[tuple[str, str], ...] = ()
+    """(backend, quant) of the model's builds that can be used here."""
+
+
+class NotHere(NotFound):
+    """A model that the catalogue knows, and that is not on this machine: it can be fetched."""
+
+    def __init__(self, what: str, todo: str, model: Model, quant: str | None = None) -> None:
+        super().__init__(what, todo)
+        self.model = model
+        self.quant = quant
+
+
 def of_catalogue(
     model: Model,
     name: str,
@@ -46,6 +75,8 @@ def of_catalogue(
     weights: Path,
     tokenizer: Path,
     system_prompt: Path | None,
+    *,
+    backend: str = "llama.cpp",
     trained: int = 0,
 ) -> Installed:
     """A model that the catalogue knows, `trained` for as many tokens as the file says."""
@@ -54,7 +85,7 @@ def of_catalogue(
         model=name,
         title=model.title,
         build=build,
-        backend="llama.cpp",
+        backend=backend,
         weights=weights,
         tokenizer=tokenizer,
         system_prompt=system_prompt,
@@ -66,11 +97,18 @@ def of_catalogue(
     )
 
 
-def demo(model: Model, build: Build) -> Installed:
-    """What ships with localmag."""
-    weights = bundled(build)
-    tokenizer, prompt = weights.with_name(TOKENIZER), weights.with_name(PROMPT)
-    return of_catalogue(model, model.name, build.quant, weights, tokenizer, prompt)
+def of_demo(model: Model, quant: str | None) -> Meant:
+    """What ships with localmag. Raises NotFound for a quant that it does not come in."""
+    builds = (model.build(quant),) if quant else model.builds
+    backends = tuple(dict.fromkeys(build.backend for build in builds))
+
+    def ready(backend: str | None) -> Installed:
+        build = next(b for b in builds if backend in (None, b.backend))
+        weights = bundled(build)
+        tokenizer, prompt = weights.with_name(TOKENIZER), weights.with_name(PROMPT)
+        return of_catalogue(model, model.name, build.quant, weights, tokenizer, prompt, backend=build.backend)
+
+    return Meant(model.title, backends, backends, ready, model)
 
 
 def bundled(build: Build) -> Path:

@@ -6,31 +6,48 @@ starts.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from localmag import catalogue
-from localmag.store.installed import Installed, demo
+from localmag.store.installed import Installed, Meant, of_demo
 
 
-def locate(name: str, quant: str | None = None) -> Installed:
-    """The weights that `name` means: a catalogue name (`demo`, `magistral:1.1`, `magistral:Q5_K_M`), a name
-    that `localmag list` shows, a GGUF file, or a folder that holds one.
+def meant(name: str, quant: str | None = None) -> Meant:
+    """What `name` means: a catalogue name (`demo`, `magistral:1.1`, `magistral:Q5_K_M`), a name that
+    `localmag list` shows, a GGUF file, or a folder that holds one or an MLX build.
 
-    Raises NotFound if there are none (saying how to get them), BadFile if the file is not a GGUF, is cut
-    short, is not what its name claims, or has a vocabulary other than Tekken; RunFailed if it is of a kind
-    that localmag cannot run. Opens no socket.
+    Raises NotFound if there is no such name, quant or file, BadFile if the file is not a GGUF. Opens no
+    socket.
     """
     if name.lower().partition(":")[0] == catalogue.DEMO and catalogue.is_name(name):
         model, named = catalogue.find(name)
-        return demo(model, model.build(quant or named))
+        return of_demo(model, quant or named)
     from localmag.store import ready
 
-    return ready.locate(name, quant)
+    return ready.meant(name, quant)
 
 
-def newest() -> str | None:
-    """The name of the catalogue's best model whose weights can be used here, None if only the demo can."""
+def locate(name: str, quant: str | None = None, backend: str | None = None) -> Installed:
+    """The weights that `name` means, the best copy for that backend (or for whichever).
+
+    Raises what `meant` does; NotHere if none are on this machine (saying how to get them), BadFile if they
+    are cut short, are not what their name claims, or have a vocabulary other than Tekken; NotFound for an MLX
+    build without a tokenizer. Opens no socket.
+    """
+    return meant(name, quant).ready(backend)
+
+
+def newest(backends: Collection[str] = ("llama.cpp",)) -> str | None:
+    """The name of the catalogue's best model of which one of these backends can run a build that is here;
+    None if only the demo can be run.
+    """
     from localmag.store import inventory
 
     for one in inventory.take().all:
-        if one.model and one.model.name != catalogue.DEMO and one.usable and one.backend != "mlx":
-            return one.name
+        model = one.model
+        if not model or model.name == catalogue.DEMO or model.not_yet:
+            continue
+        ready = one.backend != "mlx" or one.own_tokenizer  # which cannot be rebuilt there
+        if one.usable and ready and one.backend in backends:
+            return model.aliases[0] if model.aliases else model.name
     return None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from localmag import catalogue, gguf, paths
 from localmag.catalogue import Build, Model
-from localmag.errors import BadFile, LocalmagError, NotFound, RunFailed
+from localmag.errors import BadFile, LocalmagError, NotFound
 from localmag.store import cache, inventory, places, rebuild, records
-from localmag.store.installed import PROMPT, TOKENIZER, Installed, demo, of_catalogue
+from localmag.store.installed import PROMPT, TOKENIZER, Installed, Meant, NotHere, of_catalogue, of_demo
 from localmag.store.inventory import Here, Inventory
 from localmag.store.look import Look, fresh
 from localmag.store.places import Found
@@ -21,12 +22,12 @@ _UNKNOWN_CONTEXT = 8192  # tokens, for a file that does not say what it was trai
 _TEMPERATURE, _TOP_P = 0.7, 0.95  # the sampling of every Magistral card
 
 
-def locate(name: str, quant: str | None) -> Installed:
-    """See `local.locate`."""
+def meant(name: str, quant: str | None) -> Meant:
+    """See `local.meant`."""
     if catalogue.is_name(name):
         model, named = catalogue.find(name)
         if model.name == catalogue.DEMO:
-            return demo(model, model.build(quant or named))
+            return of_demo(model, quant or named)
         return _of_catalogue(model, quant or named)
     path = paths.expanded(name)
     like_path = _looks_like_path(name)
@@ -34,7 +35,8 @@ def locate(name: str, quant: str | None) -> Installed:
         return _at(path)
     there = inventory.take()
     if copies := there.meant(name):
-        return _first_ready(copies)
+        title = copies[0].model.title if copies[0].model else copies[0].name
+        return Meant(title, *_backends(copies, ()), lambda backend: _first_ready(_for(backend, copies)))
     if _exists(path):
         return _at(path)
     if like_path and "@" not in name:
@@ -42,24 +44,59 @@ def locate(name: str, quant: str | None) -> Installed:
     raise unknown(name, there)
 
 
-def how_to_get(model: Model, build: Build) -> str:
-    """One sentence: the command that brings this build to this machine."""
-    size = f" ({build.gigabytes:.1f} GB)" if build.gigabytes else ""
-    return f"Run `localmag pull {model.called(build)}`{size}, or try `localmag chat demo`."
-
-
 # ── By name ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _of_catalogue(model: Model, quant: str | None) -> Installed:
-    """The best copy of that quant; where none is asked for, of the catalogue's first that is here."""
+def _of_catalogue(model: Model, quant: str | None) -> Meant:
+    """The best copy for a backend; where no quant is asked for, of the catalogue's first that is here."""
     copies = inventory.take().of(model, quant)
-    if not copies or copies[0].state == "partial":
-        build = copies[0].build if copies and copies[0].build else model.build(quant)
-        raise NotFound(
-            f"{model.title} {build.quant}: its weights are not on this machine.", how_to_get(model, build)
-        )
-    return _first_ready(copies)
+    if quant is not None and not copies:
+        quant = model.build(quant).quant  # raises NotFound for one that there is not
+    builds = [b for b in model.builds if quant is None or b.quant.lower() == quant.lower()]
+    title = f"{model.title} {quant}" if quant else model.title
+
+    def ready(backend: str | None) -> Installed:
+        mine = _for(backend, copies)
+        if not mine or mine[0].state == "partial":
+            raise _not_here(model, quant, backend, mine, copies)
+        return _first_ready(mine)
+
+    usable = tuple((copy.backend, copy.quant) for copy in copies if copy.usable)
+    return Meant(title, *_backends(copies, builds), ready, model, usable)
+
+
+def _for(backend: str | None, copies: list[Here]) -> list[Here]:
+    return [one for one in copies if backend is None or one.backend in (backend, "")]
+
+
+def _backends(copies: list[Here], builds: Sequence[Build]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that there are builds for at all, and those whose builds are here; what is refused comes last."""
+    there = [c for c in copies if c.state != "partial" and c.backend]
+    here = [c for c in there if c.usable] or there
+    offered = (*(c.backend for c in copies if c.backend), *(b.backend for b in builds))
+    return tuple(dict.fromkeys(offered)), tuple(dict.fromkeys(c.backend for c in here))
+
+
+def _not_here(
+    model: Model, quant: str | None, backend: str | None, mine: list[Here], all_: list[Here]
+) -> NotHere:
+    """What is missing, and the one command that fetches it."""
+    begun = mine[0].build if mine else None
+    command = f"localmag pull {model.called(begun) if begun else _called(model, quant)}"
+    idle = next((one for one in all_ if one.usable and one.backend != backend), None)
+    what = f"{model.title}{f' {quant}' if quant else ''}: its weights are not on this machine."
+    if begun:
+        what = f"{model.called(begun)} is here in part only."
+    elif idle and backend:
+        what = f"{model.title}: the build that is here, {idle.path}, is not one for {backend}."
+    if not begun and not quant and backend not in (None, model.builds[0].backend):
+        command += f" --backend {backend}"
+    return NotHere(what, f"Run `{command}`, or try `localmag chat demo`.", model, quant)
+
+
+def _called(model: Model, quant: str | None) -> str:
+    name = model.aliases[0] if model.aliases else model.name
+    return f"{name}:{quant}" if quant else name
 
 
 def _first_ready(copies: list[Here]) -> Installed:
@@ -93,8 +130,8 @@ def unknown(name: str, there: Inventory) -> NotFound:
 def _ready(one: Here) -> Installed:
     if one.state == "missing":
         raise NotFound(one.why, f"Bring it back, or forget it with `localmag rm {one.name}`.")
-    if one.state == "partial" and one.model and one.build:
-        raise NotFound(f"{one.name} is here in part only.", how_to_get(one.model, one.build))
+    if one.state == "partial" and one.model:
+        raise _not_here(one.model, one.quant, one.backend, [one], [one])
     assert one.found and one.look
     if one.model and one.quant:
         return _loadable(one.found, one.look, one.model, name=one.model.name, build=one.quant)
@@ -123,10 +160,15 @@ def at_path(path: Path) -> Found:
     raise NotFound(f"There is no GGUF file in {path}.", "Give a folder that holds one, or the file's path.")
 
 
-def _at(path: Path) -> Installed:
+def _at(path: Path) -> Meant:
     found = at_path(path)
     look = fresh(found)
-    return _loadable(found, look, model_of(found, look), name=found.path.stem, build=found.path.name)
+    model = model_of(found, look)
+
+    def ready(backend: str | None) -> Installed:
+        return _loadable(found, look, model, name=found.path.stem, build=found.path.name)
+
+    return Meant(found.path.name, (found.backend,), (found.backend,), ready)
 
 
 def _ignore(trouble: str) -> None:
@@ -146,20 +188,23 @@ def _looks_like_path(name: str) -> bool:
 
 
 def _loadable(found: Found, look: Look, model: Model | None, *, name: str, build: str) -> Installed:
-    """Raises BadFile if it is not what it claims to be, RunFailed if localmag has no engine for it."""
+    """Raises BadFile if it is not what it claims to be, NotFound for an MLX build without a tokenizer."""
     require_honest(found, look, model)
-    if found.backend == "mlx":
-        pull = f"`localmag pull {model.called(model.build())}` fetches one" if model else "Use one of those"
-        raise RunFailed(
-            f"{found.path} is an MLX build ({look.quant}), and this localmag runs GGUF builds only.",
-            f"{pull}.",
-        )
     tokenizer, notes = _tokenizer(found, model)
-    prompt: Path | None = found.path.with_name(PROMPT)
+    prompt: Path | None = (found.path if found.backend == "mlx" else found.path.parent) / PROMPT
     if not (prompt and prompt.is_file()):
         prompt = cache.find(model.repo, PROMPT) if model else None
     if model:
-        known = of_catalogue(model, name, build, found.path, tokenizer, prompt, look.context)
+        known = of_catalogue(
+            model,
+            name,
+            build,
+            found.path,
+            tokenizer,
+            prompt,
+            backend=found.backend,
+            trained=look.context,
+        )
         missing = "" if prompt or _has_no_prompt(model) else _without_prompt(model)
         return replace(known, notes=notes, no_prompt=missing)
     context = min(look.context, _UNKNOWN_CONTEXT) if look.context > 0 else _UNKNOWN_CONTEXT
@@ -167,7 +212,7 @@ def _loadable(found: Found, look: Look, model: Model | None, *, name: str, build
         model=name,
         title=look.title or name,
         build=build,
-        backend="llama.cpp",
+        backend=found.backend,
         weights=found.path,
         tokenizer=tokenizer,
         system_prompt=prompt,
@@ -189,10 +234,16 @@ def require_honest(found: Found, look: Look, model: Model | None) -> None:
 
 
 def _tokenizer(found: Found, model: Model | None) -> tuple[Path, tuple[str, ...]]:
-    """Its tekken.json, or one rebuilt from its vocabulary and a sentence that says so."""
+    """Its tekken.json, or one rebuilt from its vocabulary and a sentence that says so.
+
+    Raises NotFound for an MLX build that has none, BadFile if its vocabulary is not Tekken.
+    """
     there = inventory.tokenizer_at(found, model)
     if there:
         return there, ()
+    if found.backend == "mlx":  # whose tokenizer.json is not the one that this family's prompts are made by
+        how = f"Run `{_how_to_complete(model)}` to fetch it." if model else "Put the model's own beside it."
+        raise NotFound(f"{found.path} has no tekken.json, and cannot be used without.", how)
     version = model.tokenizer if model else ""
     ids = model.shape.vocabulary if model and model.shape else 0
     rebuilt = rebuild.tokenizer(found.path, version, ids)

@@ -9,12 +9,14 @@ import pytest
 from localmag import config
 from localmag.doctor.opening import opening, too_large
 from localmag.doctor.report import Check
+from localmag.engines import select
 from localmag.errors import NotFound
 from localmag.hardware.reading import read
 from localmag.store import Installed
 from localmag.store.inventory import take
 from tests.hardware import machines
 
+WITHOUT_MLX = select.Host(apple_silicon=False, obstacles={"mlx": "mlx and mlx_lm are not installed"})
 MAGISTRAL = Installed(
     model="magistral-small-1.2",
     title="Magistral Small 1.2",
@@ -36,7 +38,7 @@ def lines(found: list[Check]) -> str:
 
 
 def test_without_weights_chat_opens_the_demo_and_pull_is_named() -> None:
-    choice, found = opening(read(machines.LAPTOP), take())
+    choice, found = opening(read(machines.LAPTOP), take(), WITHOUT_MLX)
     assert choice.backend == "llama.cpp"
     said = lines(found)
     assert "opens localmag demo" in said
@@ -46,22 +48,32 @@ def test_without_weights_chat_opens_the_demo_and_pull_is_named() -> None:
 
 
 def test_a_better_machine_fits_magistral() -> None:
-    _, found = opening(read(machines.RTX_4090), take())
+    _, found = opening(read(machines.RTX_4090), take(), WITHOUT_MLX)
     (told,) = [check for check in found if check.topic == "fit"]
-    assert "magistral:" in told.said
+    assert told.said.startswith("magistral:")
     assert "on the GPU" in told.said
 
 
-def test_of_mlx_nothing_is_promised_while_there_is_no_engine_for_it() -> None:
-    choice, found = opening(read(machines.M4_MAX), take())
+def test_of_mlx_nothing_is_promised_where_it_cannot_run() -> None:
+    choice, found = opening(read(machines.M4_MAX), take(), WITHOUT_MLX)
     assert choice.backend == "llama.cpp"
-    assert "bit:" not in lines(found)
+    assert "bit fits" not in lines(found)
+
+
+def test_on_a_mac_the_whole_reasoning_is_shown() -> None:
+    choice, found = opening(read(machines.M4_MAX), take(), select.Host(apple_silicon=True, obstacles={}))
+    assert choice.backend == "llama.cpp"  # the demo's only one
+    said = [check.said for check in found if check.topic == "backend"]
+    assert "llama.cpp: can run here" in said
+    assert "MLX: can run here, its build fits better" in said
+    assert any(line.startswith("mlx it would be for Magistral Small 1.2") for line in said)
+    assert said[-1] == "llama.cpp it is: localmag demo has no build for MLX"
 
 
 def test_a_model_that_is_not_here_is_a_problem_with_the_command() -> None:
     config.file().write_text('model = "magistral"')
     with pytest.raises(NotFound, match="localmag pull magistral"):
-        opening(read(machines.RTX_4090), take())
+        opening(read(machines.RTX_4090), take(), WITHOUT_MLX)
 
 
 def test_what_chat_would_open_must_fit() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from localmag import store
-from localmag.errors import BadFile, NotFound, RunFailed, WrongUsage
-from localmag.store import imports, inventory, look
+from localmag.errors import BadFile, NotFound, WrongUsage
+from localmag.store import NotHere, imports, inventory, look
 from localmag.store.adopt import adopt
 from localmag.store.inventory import Here
 from tests.conftest import Demo
@@ -62,7 +62,7 @@ def test_a_build_of_the_catalogue_has_its_name_wherever_it_lies(home: Path) -> N
     assert (here.path, here.place, here.state) == (file, "LM Studio", "unverified")
     assert (here.fetched, here.own_tokenizer) == (False, False)
     assert here.size == pytest.approx(14.33e9, rel=0.01)
-    assert store.newest() == "magistral:Q4_K_M"
+    assert store.newest() == "magistral"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_build_of_the_catalogue_has_its_name_wherever_it_lies(home: Path) -> N
 def test_names_tell_model_and_quant(home: Path, name: str, called: str) -> None:
     magistral(studio(home, "someone/some-repo") / name)
     assert called in listed()
-    assert store.newest() == (called if called.startswith("magistral:") else None)
+    assert store.newest() == (called.rpartition(":")[0] if called.startswith("magistral:") else None)
 
 
 def test_the_folders_name_tells_it_where_the_files_does_not(home: Path) -> None:
@@ -319,17 +319,45 @@ def test_an_incomplete_split_is_refused_with_what_is_missing(tmp_path: Path) -> 
 # ── MLX ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_an_mlx_build_is_listed_with_its_bits_and_not_run_yet(home: Path) -> None:
+def test_an_mlx_build_is_listed_with_its_bits_and_located_with_all_that_goes_with_it(home: Path) -> None:
     folder = mlx(studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit")
     here = listed()["magistral:4bit"]
     assert (here.path, here.backend, here.quant, here.state) == (folder, "mlx", "4bit", "unverified")
+    with pytest.raises(NotFound, match=r"no tekken\.json.*localmag pull magistral --without-weights"):
+        store.locate("magistral")
+    for name in ("tekken.json", "SYSTEM_PROMPT.txt"):
+        (folder / name).write_text("{}", encoding="utf-8")
     for name in ("magistral", "magistral:4bit", str(folder)):
-        with pytest.raises(RunFailed, match="MLX build"):
-            store.locate(name)
+        found = store.locate(name)
+        assert (found.backend, found.weights) == ("mlx", folder)
+        assert (found.tokenizer, found.system_prompt) == (
+            folder / "tekken.json",
+            folder / "SYSTEM_PROMPT.txt",
+        )
+        assert (found.context, found.temperature) == (40_960, 0.7)
     assert store.newest() is None
+    assert store.newest(["mlx"]) == "magistral"
+
+
+def test_the_backend_decides_which_copy_is_meant(home: Path) -> None:
+    folder = mlx(studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit")
     gguf = magistral(studio(home) / "Magistral-Small-2509-Q8_0.gguf")
-    gguf.with_name("tekken.json").write_bytes(b"{}")
-    assert store.locate("magistral").weights == gguf
+    for path in (folder, gguf.parent):
+        (path / "tekken.json").write_bytes(b"{}")
+    meant = store.meant("magistral")
+    assert set(meant.offered) == set(meant.here) == {"llama.cpp", "mlx"}
+    assert meant.ready("llama.cpp").weights == gguf
+    assert meant.ready("mlx").weights == folder
+    assert store.meant("magistral", "4bit").offered == ("mlx",)
+    assert store.meant("magistral:Q8_0").here == ("llama.cpp",)
+
+
+def test_a_build_for_another_backend_is_not_the_one_that_is_asked_for(home: Path) -> None:
+    folder = mlx(studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit")
+    with pytest.raises(NotHere, match=r"is not one for llama\.cpp") as caught:
+        store.locate("magistral", backend="llama.cpp")
+    assert str(folder) in caught.value.what
+    assert caught.value.model.name == "magistral-small-1.2"
 
 
 def test_an_mlx_build_in_the_hub_cache_is_its_repositorys(home: Path) -> None:

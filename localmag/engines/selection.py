@@ -1,0 +1,58 @@
+"""A name → the backend to run it on, and the weights on this machine for that backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from localmag import store
+from localmag.engines import select
+from localmag.engines.select import Choice, Host
+from localmag.hardware import Machine
+from localmag.store import Installed, Meant
+
+
+def ready(
+    name: str,
+    quant: str | None,
+    wanted: str,
+    host: Host,
+    machine: Callable[[], Machine] | None = None,
+) -> tuple[Choice, Installed]:
+    """Choose the backend first, then the best copy for it.
+
+    `wanted` is a backend's name or "auto"; a quant that only one backend has implies it. `machine` is asked
+    only where two backends could run what is here, which takes half a second.
+
+    Raises what `select.choose` and `store.locate` do.
+    """
+    meant = store.meant(name, quant)
+    choice = select.choose(
+        host,
+        wanted=wanted,
+        offered=meant.offered,
+        here=meant.here,
+        too_large=too_large(meant, host, wanted, machine or _machine),
+        model=meant.title,
+    )
+    return choice, meant.ready(choice.backend)
+
+
+def too_large(meant: Meant, host: Host, wanted: str, machine: Callable[[], Machine]) -> set[str]:
+    """Of two backends that could both run what is here, those whose every build here does not fit.
+
+    Nothing is weighed where that would decide nothing.
+    """
+    rivals = wanted == "auto" and host.apple_silicon and len(host.able()) > 1 and len(meant.here) > 1
+    if not rivals or meant.model is None or meant.model.shape is None:
+        return set()
+    from localmag import fit  # rarely needed, so rarely imported
+
+    unfit = {(p.backend, p.build.quant) for p in fit.plans(meant.model, machine()) if not p.fits}
+    return set(meant.here) - {backend for backend, quant in meant.builds if (backend, quant) not in unfit}
+
+
+def _machine() -> Machine:
+    from localmag.engines import devices
+    from localmag.store import cache
+
+    return devices.machine(cache.root())
