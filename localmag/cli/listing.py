@@ -156,7 +156,7 @@ def rm(
     if not catalogue.is_name(model):
         raise _not_ours(copies, model, there)
     found, quant = catalogue.find(model)
-    from localmag.store import remove  # 0.3 s: the hub's client knows how to take files out of its cache
+    from localmag.store import remove  # 0.3 s: the hub's client knows whether a file is being fetched
 
     for one in copies:
         if one.place in ("LM Studio", "Ollama", "import"):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -72,6 +73,42 @@ def weights(repo: str, pattern: str) -> list[Path]:
         if chosen := choose(pattern, there):
             return [there[name] for name in chosen]
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of one commit: its `path` in the repository, and where that is found. `blob` is where its link
+    leads by one step, be anything there or not; without links, it is `pointer` itself.
+    """
+
+    repo: str
+    commit: str
+    path: str
+    pointer: Path
+    blob: Path
+
+
+def entries(repo: str) -> Iterator[Entry]:
+    """Every file of every commit of a repository here. Raises OSError if that cannot be read."""
+    base = real(repo)
+    if not (base / "snapshots").is_dir():
+        return
+    for snapshot in (base / "snapshots").iterdir():
+        if snapshot.is_symlink() or not _COMMIT.fullmatch(snapshot.name):
+            continue
+        for pointer in snapshot.rglob("*"):
+            if pointer.is_symlink():
+                blob = Path(os.path.normpath(pointer.parent / pointer.readlink()))
+            elif pointer.is_file():
+                blob = pointer
+            else:
+                continue
+            yield Entry(repo, snapshot.name, pointer.relative_to(snapshot).as_posix(), pointer, blob)
+
+
+def real(repo: str) -> Path:
+    """The repository's folder, whatever links lead to it."""
+    return Path(os.path.realpath(folder(repo)))
 
 
 def choose(pattern: str, names: Iterable[str]) -> list[str]:

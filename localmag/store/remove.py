@@ -6,26 +6,31 @@ anything that a link in the cache leads to outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import CachedFileInfo, HFCacheInfo, scan_cache_dir
-from huggingface_hub.errors import CacheNotFound
 from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.store import cache, needs, records
+from localmag.store.cache import Entry
 from localmag.store.records import Record
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What would go. `freed` is bytes, unfinished downloads included; `kept` are files of other programs."""
+    """What would go: files, the `blobs` that nothing else of the cache links to, and unfinished downloads.
 
-    files: tuple[CachedFileInfo, ...]
+    `freed` is bytes; `kept` are files of other programs.
+    """
+
+    files: tuple[Entry, ...]
+    blobs: tuple[Path, ...]
     partials: tuple[Path, ...]
     forgotten: tuple[Record, ...]
     freed: int
@@ -33,47 +38,58 @@ class Removal:
 
     @property
     def names(self) -> list[str]:
-        return [f.file_name for f in self.files] + [f"{p.name} (not finished)" for p in self.partials]
+        return [f.pointer.name for f in self.files] + [f"{p.name} (not finished)" for p in self.partials]
 
 
 def plan(model: Model, builds: tuple[Build, ...]) -> Removal:
     """What removing these builds of the model means; what they share goes with the last.
 
-    Raises WrongUsage for the bundled model, NotFound if localmag fetched nothing of them.
+    Raises WrongUsage for the bundled model, NotFound if localmag fetched nothing of them, RunFailed if the
+    cache cannot be read.
     """
     if model.name == catalogue.DEMO:
         raise WrongUsage("The demo is part of localmag and cannot be removed.", "Name another model.")
-    scan = _scan()
     these = set[tuple[str, str]]().union(*map(needs.of_build, builds))
-    ours, kept = _apart(scan, these)
     others = {(b.repo, b.file) for m in catalogue.models() if m.repo == model.repo for b in m.builds}
-    if not any(_apart(scan, others - these)) and not kept:
-        ours += _apart(scan, needs.of_model(model))[0]
-    begun = [r for r in records.every() if not r.changed and any(_of(r, build) for build in builds)]
-    partials = [p for r in begun if (p := cache.partial(r.repo, r.etag)).is_file()]
-    if not ours and not partials:
-        raise _nothing(model, builds, kept)
-    freed = scan.delete_files(*ours).expected_freed_size if scan and ours else 0
-    freed += sum(p.stat().st_size for p in partials)
-    forgotten = begun + [r for r in records.every() if any(_speaks_of(r, f) for f in ours)]
-    return Removal(tuple(ours), tuple(partials), tuple(forgotten), freed, tuple(f.file_path for f in kept))
+    known = list(records.every())
+    with _disk("read"):
+        ours, kept = _apart(these, known)
+        if not any(_apart(others - these, known)) and not kept:
+            ours += _apart(needs.of_model(model), known)[0]
+        begun = [r for r in known if not r.changed and any(_of(r, build) for build in builds)]
+        partials = [p for r in begun if (p := cache.partial(r.repo, r.etag)).is_file()]
+        if not ours and not partials:
+            raise _nothing(model, builds, kept)
+        blobs = _theirs_alone(ours)
+        freed = sum(path.lstat().st_size for path in (*blobs, *partials))
+    forgotten = begun + [r for r in known if any(_speaks_of(r, f.blob) for f in ours)]
+    return Removal(
+        tuple(ours), blobs, tuple(partials), tuple(forgotten), freed, tuple(f.pointer for f in kept)
+    )
 
 
 def remove(removal: Removal) -> None:
     """Do it. Raises RunFailed if a file cannot be removed; what could be is gone then."""
-    try:
+    with _disk("removed"):
         for partial in removal.partials:
             _drop(partial)
-        if scan := _scan():
-            scan.delete_files(*removal.files).execute()
+        for path in (*(f.pointer for f in removal.files), *removal.blobs):
+            path.unlink(missing_ok=True)  # links first: none may lead nowhere, however this ends
+        for record in removal.forgotten:
+            records.forget(record)
+        for repo in {f.repo for f in removal.files}:
+            _tidy(repo)
+
+
+@contextmanager
+def _disk(verb: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise RunFailed(
-            f"{exc.filename or 'A file'} cannot be removed ({exc.strerror}).",
-            "Close what uses it, and try again.",
+            f"{exc.filename or 'A file'} cannot be {verb} ({exc.strerror}).",
+            "Close what uses it, check its permissions, and try again.",
         ) from exc
-    for record in removal.forgotten:
-        records.forget(record)
-    _sweep({f.file_path for f in removal.files})
 
 
 def _drop(partial: Path) -> None:
@@ -89,56 +105,57 @@ def _drop(partial: Path) -> None:
         ) from exc
 
 
-def _scan() -> HFCacheInfo | None:
-    try:
-        return scan_cache_dir(cache.root())
-    except CacheNotFound:
-        return None
-    except FileNotFoundError as exc:  # one link to nowhere, in any repository, ends the scan
-        raise RunFailed(
-            f"{exc.filename} in the Hugging Face cache leads nowhere.", "Remove that link, and try again."
-        ) from exc
+def _apart(wanted: Iterable[tuple[str, str]], known: list[Record]) -> tuple[list[Entry], list[Entry]]:
+    """The cached files that are wanted: those localmag fetched, and those that others did.
 
-
-def _apart(
-    scan: HFCacheInfo | None, wanted: Iterable[tuple[str, str]]
-) -> tuple[list[CachedFileInfo], list[CachedFileInfo]]:
-    """The cached files that are wanted: those localmag fetched, and those it did not."""
-    ours: list[CachedFileInfo] = []
-    theirs: list[CachedFileInfo] = []
-    for repo in scan.repos if scan else ():
-        patterns = [file for name, file in wanted if (name, "model") == (repo.repo_id, repo.repo_type)]
-        for revision in repo.revisions:
-            for file in revision.files:
-                path = file.file_path.relative_to(revision.snapshot_path).as_posix()
-                if any(cache.belongs(pattern, path) for pattern in patterns):
-                    inside = file.blob_path.is_relative_to(repo.repo_path.resolve())
-                    fetched = inside and _fetched(repo.repo_id, revision.commit_hash, file)
-                    (ours if fetched else theirs).append(file)
+    A link to what is gone is another's only as long as it is not known to be ours, and then it is nothing.
+    """
+    ours: list[Entry] = []
+    theirs: list[Entry] = []
+    patterns: dict[str, list[str]] = {}
+    for repo, pattern in wanted:
+        patterns.setdefault(repo, []).append(pattern)
+    for repo in filter(cache.is_repo, patterns):
+        for entry in cache.entries(repo):
+            if any(cache.belongs(pattern, entry.path) for pattern in patterns[repo]):
+                if _fetched(entry, known):
+                    ours.append(entry)
+                elif entry.blob.exists():
+                    theirs.append(entry)
     return ours, theirs
 
 
-def _fetched(repo: str, commit: str, file: CachedFileInfo) -> bool:
+def _fetched(entry: Entry, known: list[Record]) -> bool:
     """Whether localmag brought these very bytes, and linked them into that commit."""
-    return any(
+    inside = entry.blob.is_relative_to(cache.real(entry.repo))
+    return inside and any(
         r.fetched
-        and r.repo == repo
-        and commit in (r.commit, *r.earlier)
-        and records.verified(r, file.blob_path)
-        for r in records.every()
+        and r.repo == entry.repo
+        and entry.commit in (r.commit, *r.earlier)
+        and (records.verified(r, entry.blob) or (entry.blob.name == r.etag and not entry.blob.exists()))
+        for r in known
     )
 
 
-def _speaks_of(record: Record, file: CachedFileInfo) -> bool:
+def _theirs_alone(files: list[Entry]) -> tuple[Path, ...]:
+    """The blobs that these files alone lead to."""
+    going = {f.pointer for f in files}
+    needed = {
+        e.blob for repo in {f.repo for f in files} for e in cache.entries(repo) if e.pointer not in going
+    }
+    return tuple(blob for blob in {f.blob for f in files} - needed if blob.exists())
+
+
+def _speaks_of(record: Record, blob: Path) -> bool:
     """A blob is named by its digest; where there are no links, the file has its own name and its own time."""
-    return file.blob_path.name == record.etag or records.verified(record, file.blob_path)
+    return blob.name == record.etag or records.verified(record, blob)
 
 
 def _of(record: Record, build: Build) -> bool:
     return record.repo == build.repo and cache.belongs(build.file, record.path)
 
 
-def _nothing(model: Model, builds: tuple[Build, ...], kept: list[CachedFileInfo]) -> NotFound:
+def _nothing(model: Model, builds: tuple[Build, ...], kept: list[Entry]) -> NotFound:
     what = f"{model.title} {builds[0].quant}" if len(builds) == 1 else model.title
     if kept:
         return NotFound(
@@ -148,11 +165,27 @@ def _nothing(model: Model, builds: tuple[Build, ...], kept: list[CachedFileInfo]
     return NotFound(f"localmag has fetched nothing of {what}.", "See what is here with `localmag list`.")
 
 
-def _sweep(files: set[Path]) -> None:
-    """Take away revisions that hold nothing any more."""
-    empty = set()
-    for snapshot in {p for f in files for p in f.parents if p.parent.name == "snapshots"}:
-        if not any(p.is_file() or p.is_symlink() for p in snapshot.rglob("*")):
-            empty.add(snapshot.name)
-    if empty and (scan := _scan()):
-        scan.delete_revisions(*empty).execute()
+def _tidy(repo: str) -> None:
+    """Take away revisions that hold nothing any more, and the repository if no bytes are left of it."""
+    base = cache.real(repo)
+    held = {entry.commit for entry in cache.entries(repo)}
+    emptied = [p for p in _inside(base / "snapshots") if p.name not in held and not _holds_files(p)]
+    for snapshot in emptied:
+        shutil.rmtree(snapshot)
+    for ref in (p for p in (base / "refs").rglob("*") if p.is_file()):
+        if ref.read_text("ascii", "replace") in [p.name for p in emptied]:
+            ref.unlink()
+    if (
+        not _inside(base / "snapshots")
+        and not _inside(base / "blobs")
+        and not cache.folder(repo).is_symlink()
+    ):
+        shutil.rmtree(base)
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_symlink() or any(p.is_symlink() or not p.is_dir() for p in folder.rglob("*"))
+
+
+def _inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

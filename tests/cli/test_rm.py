@@ -6,9 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+from localmag.store import records
 from tests.cli.test_listing import other_tool
 from tests.hub.look import Pull, cached, leftovers, listed
-from tests.hub.magistral import WEIGHTS, WEIGHTS_REPO
+from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO
 from tests.hub.server import Cut, Hub
 from tests.hub.zygote import Zygote
 
@@ -33,21 +34,58 @@ def test_what_another_program_s_revision_uses_stays(hub: Hub, pull: Pull, run: Z
     assert not ours.exists()
 
 
-def test_a_link_to_nowhere_in_another_repository_is_named(pull: Pull, run: Zygote) -> None:
+def dead_links(folder: Path) -> None:
+    """A link to nowhere as a commit, as a file of one, and as a file of a commit that has others, too."""
+    commits = folder / "snapshots"
+    for name in ("snapshots/dead", f"snapshots/{'0' * 40}/README.md", "refs/dead", "blobs/dead", "dead"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(folder / "gone")
+    for commit in commits.iterdir():
+        if commit.is_dir():
+            (commit / "dead.gguf").symlink_to(folder / "gone")
+
+
+def test_a_link_to_nowhere_in_another_repository_is_in_nobody_s_way(pull: Pull, run: Zygote) -> None:
+    dead_links(cached(WEIGHTS_REPO).with_name("models--other--tool"))
     ours = Path(pull().stdout.strip())
-    other = cached(WEIGHTS_REPO).with_name("models--other--tool")
-    for folder in ("snapshots", "refs", "blobs"):
-        (other / folder).mkdir(parents=True)
-    dead = other / "snapshots" / "dead"
-    dead.symlink_to(other / "gone")
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
     done = run("rm", "magistral", "--yes")
-    assert done.returncode == 1
-    assert f"{dead} in the Hugging Face cache leads nowhere. Remove that link" in done.stderr.replace(
-        "\n", " "
-    )
-    dead.unlink()
-    assert run("rm", "magistral", "--yes").returncode == 0
+    assert done.returncode == 0, done.stderr
     assert not ours.exists()
+    assert not cached(WEIGHTS_REPO).exists()
+
+
+def test_neither_is_one_in_the_model_s_own_and_it_stays(pull: Pull, run: Zygote) -> None:
+    ours = Path(pull().stdout.strip())
+    blob = ours.resolve()
+    dead_links(cached(WEIGHTS_REPO))
+    assert pull().returncode == 0
+    assert listed(run)["magistral:Q4_K_M"]["state"] == "verified"
+    done = run("rm", "magistral", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert not blob.exists()
+    assert not ours.exists()
+    assert ours.with_name("dead.gguf").is_symlink()
+    assert not cached(BASE_REPO).exists()
+
+
+def test_a_link_of_ours_to_bytes_that_are_gone_is_removed(pull: Pull, run: Zygote) -> None:
+    ours = Path(pull().stdout.strip())
+    ours.resolve().unlink()
+    done = run("rm", "magistral", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert not cached(WEIGHTS_REPO).exists()
+    assert not list(records.every())
+
+
+def test_another_program_s_unfinished_download_stays(pull: Pull, run: Zygote) -> None:
+    pull()
+    theirs = cached(WEIGHTS_REPO) / "blobs" / f"{'f' * 64}.incomplete"
+    theirs.write_bytes(b"begun")
+    assert run("rm", "magistral", "--yes").returncode == 0
+    assert theirs.read_bytes() == b"begun"
+    assert not list((cached(WEIGHTS_REPO) / "snapshots").iterdir())
+    assert not (cached(WEIGHTS_REPO) / "refs" / "main").exists()
 
 
 def test_what_localmag_linked_into_several_revisions_goes_from_all(hub: Hub, pull: Pull, run: Zygote) -> None:
