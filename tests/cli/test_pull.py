@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from localmag import paths
 from tests.conftest import Demo, RunLocalmag
 from tests.hub.look import Pull, cached, leftovers, listed, two_sentences
 from tests.hub.magistral import BASE_REPO, IMAGES, IMAGES_REPO, WEIGHTS, WEIGHTS_REPO, weights
+from tests.hub.own import own_model, serve_own
 from tests.hub.server import Cut, Hub
 from tests.hub.zygote import Zygote
 
@@ -341,36 +341,15 @@ def test_where_there_is_no_terminal_nothing_is_drawn(hub: Hub, pull: Pull) -> No
 # ── And then ──────────────────────────────────────────────────────────────────────────────────────
 
 
-TINY = """
-[[model]]
-name = "tiny"
-title = "Tiny"
-repo = "me/tiny"
-licence = "Apache-2.0"
-context = 1024
-advised = 1024
-max_tokens = 512
-temperature = 0.7
-top_p = 0.95
-
-[[model.build]]
-backend = "llama.cpp"
-quant = "Q8_0"
-repo = "me/tiny-GGUF"
-file = "tiny-Q8_0.gguf"
-"""
-
-
 def test_what_was_pulled_answers_offline(hub: Hub, run: Zygote, demo: Demo, localmag: RunLocalmag) -> None:
-    (paths.config() / "models.toml").write_text(TINY)
-    hub.add("me/tiny-GGUF", {"tiny-Q8_0.gguf": demo.weights})
-    hub.add("me/tiny", {"tekken.json": demo.tokenizer, "SYSTEM_PROMPT.txt": demo.system_prompt.read_bytes()})
-    assert run("pull", "tiny", "--yes").returncode == 0
+    own_model()
+    serve_own(hub, demo)
+    assert run("pull", "mine", "--yes").returncode == 0
     asked = len(hub.asked)
     args = ("What is 478 + 356?", "--temp", "0", "--ctx", "1024", "--max-tokens", "200", "--json")
     env = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": hub.url}
-    pulled = json.loads(localmag("ask", "tiny", *args, env=env).stdout)
+    pulled = json.loads(localmag("ask", "mine", *args, env=env).stdout)
     bundled = json.loads(localmag("ask", "demo", *args).stdout)
-    assert (pulled["model"], pulled["build"]) == ("tiny", "Q8_0")
+    assert (pulled["model"], pulled["build"]) == ("mine", "Q8_0")
     assert (pulled["reasoning"], pulled["answer"]) == (bundled["reasoning"], bundled["answer"])
     assert len(hub.asked) == asked

@@ -12,7 +12,7 @@ import typer
 
 from localmag.cli.app import app
 from tests.conftest import Demo
-from tests.hub.own import own_model
+from tests.hub.own import own_model, serve_own
 from tests.hub.server import Hub
 from tests.hub.zygote import Zygote
 
@@ -62,8 +62,7 @@ def calls() -> list[tuple[str, ...]]:
 @pytest.mark.timeout(400)
 def test_nothing_but_pull_opens_a_socket(hub: Hub, run: Zygote, demo: Demo, tmp_path: Path) -> None:
     own_model()
-    hub.add("me/mine-GGUF", {"mine-Q8_0.gguf": demo.weights})
-    hub.add("me/mine", {"tekken.json": demo.tokenizer})
+    serve_own(hub, demo)
     assert run("pull", "mine", "--yes").returncode == 0
     (tmp_path / "sitecustomize.py").write_text(NO_SOCKETS)
     opened = tmp_path / "opened"
