@@ -72,3 +72,11 @@ class EngineSpec:
     cpu_experts: int = 0
     threads: int = 0
     log: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the weights: their file or folder; in the hub's cache, the repository of a folder."""
+        repo = self.weights.parent.parent.name
+        if self.weights.parent.name == "snapshots" and repo.startswith("models--"):
+            return repo.removeprefix("models--").replace("--", "/", 1)
+        return self.weights.name

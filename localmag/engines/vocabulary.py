@@ -23,16 +23,21 @@ def require_same(theirs: Sequence[bytes], codec: Codec, spec: EngineSpec) -> Non
     """
     ours = [name.encode() for name in codec.control.names]
     ours += [spelled(piece).encode() for piece in codec.pieces[len(ours) :]]
-    if len(theirs) != len(ours):
-        raise _different(f"{len(theirs):,} ids in the one, {len(ours):,} in the other", spec)
+    require_as_many(len(theirs), codec, spec)
     for id, (their, our) in enumerate(zip(theirs, ours, strict=True)):
         if their != our and not our.startswith(_FILLER.encode()):
             said = (text.decode("utf-8", "replace") for text in (their, our))
             raise _different("id {} is {!r} in the one, {!r} in the other".format(id, *said), spec)
 
 
+def require_as_many(theirs: int, codec: Codec, spec: EngineSpec) -> None:
+    """Raises BadFile unless the model file has as many ids as the tokenizer."""
+    if theirs != codec.vocabulary:
+        raise _different(f"{theirs:,} ids in the one, {codec.vocabulary:,} in the other", spec)
+
+
 def _different(how: str, spec: EngineSpec) -> BadFile:
     return BadFile(
-        f"{spec.weights.name} was not made for {spec.tokenizer.name}: {how}.",
+        f"{spec.name} was not made for {spec.tokenizer.name}: {how}.",
         "Use the tekken.json of the model that this file was made from.",
     )

@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from localmag.engines import EngineSpec, TokenModel
 from localmag.engines.local import LocalEngine
-from localmag.engines.vocabulary import require_same
+from localmag.engines.vocabulary import require_as_many, require_same
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
 from localmag.errors import LocalmagError, RunFailed, WrongUsage
 from localmag.prompt import Codec
@@ -109,15 +109,23 @@ def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Futur
         case "llama.cpp":
             from localmag.engines.llamacpp import LlamaCpp
 
-            model = LlamaCpp(spec, on_load)
-            require_same(model.vocabulary(), codec.result(), spec)
-            return model
+            llama = LlamaCpp(spec, on_load)
+            require_same(llama.vocabulary(), codec.result(), spec)
+            return llama
+        case "mlx":
+            from localmag.engines.mlx import Mlx
+
+            mlx = Mlx(spec, on_load)
+            require_as_many(mlx.vocabulary_size, codec.result(), spec)
+            if theirs := mlx.vocabulary():
+                require_same(theirs, codec.result(), spec)
+            return mlx
         case "scripted":
             from localmag.engines.scripted import Scripted
 
             return Scripted.load(spec.weights, on_load)
         case other:
-            raise WrongUsage(f"The backend {other!r} cannot run here.", "Choose llama.cpp.")
+            raise WrongUsage(f"The backend {other!r} cannot run here.", "Choose llama.cpp or mlx.")
 
 
 # ── The two directions ────────────────────────────────────────────────────────────────────────────

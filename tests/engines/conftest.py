@@ -15,7 +15,7 @@ import pytest
 from localmag.engines import EngineSpec
 from localmag.prompt import Codec
 from tests.tekken import tekken, write
-from tools import synthetic_gguf
+from tools import mlx_build, synthetic_gguf
 
 CONTEXT = 512
 
@@ -45,6 +45,14 @@ def slow(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpe
     shape = synthetic_gguf.llama(layers=6, width=512, heads=8, ffn=2048)
     synthetic_gguf.write(weights, tokenizer, shape, context=8192)
     return EngineSpec("llama.cpp", weights, tokenizer, 8192, threads=1)
+
+
+@pytest.fixture(scope="session")
+def tiny_mlx(tmp_path_factory: pytest.TempPathFactory, tiny: EngineSpec) -> EngineSpec:
+    """`tiny` as an MLX build: the same numbers in bfloat16."""
+    return EngineSpec(
+        "mlx", mlx_build.write(tiny.weights, tmp_path_factory.mktemp("mlx")), tiny.tokenizer, CONTEXT
+    )
 
 
 @pytest.fixture

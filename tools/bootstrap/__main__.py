@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tools.bootstrap.environment import Environment, SetupError, say
-from tools.bootstrap.install import set_up, set_up_training
+from tools.bootstrap.install import has_mlx_cpu, set_up, set_up_training
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = Environment(ROOT / ".venv")
@@ -47,7 +47,7 @@ def run(job: str, args: list[str]) -> int:
     if job == "demo-model":
         set_up_training(TRAINING)
         return become(TRAINING, "-m", "tools.demo_model", *args)
-    set_up(MAIN, "dev" if job in WITH_TOOLS else "", again=job == "install")
+    set_up(MAIN, extras(job), again=job == "install")
     if job == "install":
         print(MAIN.python.with_name("localmag"))
         return 0
@@ -61,6 +61,14 @@ def run(job: str, args: list[str]) -> int:
     if job == "bench-fit":
         return become(MAIN, "-m", "tools.bench.fit", *args)
     return become(MAIN, "-m", "localmag", job, *args)
+
+
+def extras(job: str) -> str:
+    """What is installed besides the program, as pip spells it: the tools; MLX where it runs without a Mac."""
+    wanted = ["dev"] if job in WITH_TOOLS else []
+    if (wanted or job == "install") and has_mlx_cpu():
+        wanted.append("mlx-cpu")
+    return ",".join(wanted)
 
 
 def become(environment: Environment, *args: str) -> int:

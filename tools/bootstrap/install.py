@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shlex
+import sys
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -59,6 +61,14 @@ def set_up(environment: Environment, extra: str = "", *, again: bool = False) ->
         done = key(environment, *DECIDES)
         environment.write(run=done, **({extra: done} if extra else {}))
     say(f"ready after {clock(time.monotonic() - start)}")
+
+
+def has_mlx_cpu() -> bool:
+    """Whether there are wheels of MLX for this machine's processor: Linux with glibc 2.35 or newer."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        return False
+    name, version = platform.libc_ver()
+    return name == "glibc" and [int(part) for part in version.split(".")[:2]] >= [2, 35]
 
 
 def set_up_training(environment: Environment) -> None:

@@ -1,0 +1,200 @@
+"""MLX as a TokenModel, on mlx-lm's own parts: its networks, its KV caches, its way to read weights.
+
+mlx-lm's generate_step is not among them: it samples before the logits are seen, and a prompt that it reads
+can be left by an exception only. The loop here is the same, with localmag's sampler, so that all engines
+draw alike.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+
+from localmag.engines import EngineSpec, mlx_loading, mlx_memory
+from localmag.engines.mlx_caches import Caches, cannot_be
+from localmag.engines.prefix import reusable
+from localmag.engines.sampler import Sampler
+from localmag.errors import RunFailed
+from localmag.fit import mlx as fit
+from localmag.types import Cancel, Prefill, Sampling
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LEAST_CHUNK = 16  # fewer ids at once would read the weights too often for too little
+_CHUNK_S = 0.1  # what MLX has begun cannot be stopped, so a cancel waits for a chunk
+
+
+class Mlx:
+    """One model and its KV cache of `spec.context` tokens.
+
+    `on_load` is called with fractions from 0 to 1 while weights load; what it raises stops the loading and
+    comes out of here.
+
+    Raises NotFound and BadFile for the files, DoesNotFit for memory, WrongUsage for a KV type that the model
+    cannot have, RunFailed otherwise.
+    """
+
+    def __init__(self, spec: EngineSpec, on_load: Callable[[float], None] = lambda fraction: None) -> None:
+        self.context = spec.context
+        self._spec = spec
+        self._held: list[int] = []  # the ids whose keys and values the cache holds, by place
+        self._rate = 0.0  # ids per second of the last prefill chunk
+        self._most = fit.prefill(spec.kv_type)
+        self._model: Any = None
+        self._caches: Caches | None = None
+        if not mx.metal.is_available():
+            mx.disable_compile()  # fusing for a CPU starts a C++ compiler, for seconds, and fails without one
+        self._limits = mlx_memory.limits(mx.device_info())
+        if self._limits:
+            mx.set_memory_limit(self._limits.memory)
+            mx.set_cache_limit(self._limits.cache)
+        try:
+            with self._foreign():
+                self._load(on_load)
+        except BaseException:
+            self.close()
+            raise
+
+    # ── Loading ───────────────────────────────────────────────────────────────────────────────────
+
+    def _load(self, on_load: Callable[[float], None]) -> None:
+        build = mlx_loading.open_build(self._spec)
+        self._model = build.model
+        self._caches = Caches(self._model, self.context, self._spec.kv_type, build.shape.head_size)
+        logits = self._traced()
+        self.vocabulary_size = logits.shape[-1]
+        self._require_room(build)
+        if build.images:
+            self._note(
+                f"{build.images:,} bytes of the weights are for images, and are left out: not used here."
+            )
+        mlx_loading.read_weights(self._model, on_load)
+        mx.eval(logits)  # takes the whole cache's memory now, so that no reply can fail for want of it
+        self._keep(0)
+
+    def _traced(self) -> mx.array:
+        """Logits of two ids: MLX is lazy, so this finds out what fits together, and computes nothing."""
+        try:
+            return self._forward([0, 0])
+        except (AttributeError, TypeError, LookupError) as exc:
+            if self._spec.kv_type != "f16":  # some attention takes plain arrays only
+                raise cannot_be(self._spec.kv_type) from exc
+            raise mlx_loading.damaged(self._spec, exc) from exc
+
+    def _require_room(self, build: mlx_loading.Build) -> None:
+        """Raises DoesNotFit if weights, KV cache and scratch space together are more than there may be."""
+        assert self._caches
+        scratch = fit.compute(build.shape, self.context, self._spec.kv_type)
+        needed = build.size + self._caches.nbytes + scratch
+        room = self._limits.memory if self._limits else mlx_memory.free()
+        if needed > room:
+            raise mlx_memory.does_not_fit(self._spec.name, self.context, needed, room)
+
+    def _note(self, sentence: str) -> None:
+        if self._spec.log:
+            with self._spec.log.open("a", encoding="utf-8") as log:
+                log.write(sentence + "\n")
+
+    def vocabulary(self) -> list[bytes] | None:
+        """Every id's text as the build's `tokenizer.json` spells it; None if it has none. Raises BadFile."""
+        return mlx_loading.vocabulary(self._spec)
+
+    # ── Generating ────────────────────────────────────────────────────────────────────────────────
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
+        """See TokenModel."""
+        if self._model is None:
+            raise RunFailed("The model is closed.", "Load it again.")
+        self._keep(reusable(self._held, ids, self.context))
+        self._require_known(ids)
+        yield Prefill(len(self._held), len(ids))
+        logits = None
+        while logits is None:
+            if cancel.is_set():
+                return
+            logits = self._read_chunk(ids)
+            yield Prefill(len(self._held), len(ids))
+        draw = Sampler(sampling)
+        for _ in range(self.context - len(ids)):
+            if cancel.is_set():
+                return
+            id = draw(logits)
+            yield id
+            logits = self._read(id)
+
+    def _read_chunk(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
+        """Read the prompt's next chunk, sized by the speed of the last one; after the last id, its logits.
+
+        That one is read by itself, because MLX would compute the logits of a whole chunk with it.
+        """
+        start = len(self._held)
+        left = len(ids) - 1 - start
+        if not left:
+            return self._read(ids[-1])
+        size = int(self._rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
+        chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
+        began = time.perf_counter()
+        with self._foreign():
+            assert self._caches
+            self._forward(chunk)
+            mx.eval(self._caches.state)
+            self._require_within_limits()
+        self._rate = len(chunk) / (time.perf_counter() - began)
+        self._held += chunk
+        return None
+
+    def _read(self, id: int) -> NDArray[np.float32]:
+        """Read one id; the logits after it."""
+        with self._foreign():
+            logits = self._forward([id])[0, -1].astype(mx.float32)
+            mx.eval(logits)
+        self._held.append(id)
+        return np.asarray(memoryview(logits))
+
+    def _forward(self, ids: Sequence[int]) -> mx.array:
+        assert self._caches
+        return self._model(mx.array(ids, mx.int32)[None], cache=self._caches.layers)
+
+    def _keep(self, count: int) -> None:
+        """Forget what the cache holds after its first `count` ids."""
+        assert self._caches
+        del self._held[self._caches.keep(count) :]
+
+    def _require_known(self, ids: Sequence[int]) -> None:
+        """MLX looks an id up without asking whether there is such a row."""
+        if min(ids) < 0 or max(ids) >= self.vocabulary_size:
+            raise RunFailed(
+                f"The conversation has an id that {self._spec.name} does not know.",
+                "Use the tekken.json of the model that these weights were made from.",
+            )
+
+    def _require_within_limits(self) -> None:
+        """MLX's own limit slows allocations down and lets them pass; here it is an error."""
+        if self._limits and (peak := mx.get_peak_memory()) > self._limits.memory:
+            mx.reset_peak_memory()
+            raise mlx_memory.does_not_fit(self._spec.name, self.context, peak, self._limits.memory)
+
+    @contextmanager
+    def _foreign(self) -> Iterator[None]:
+        """Exceptions of MLX become ours. After any, the cache may be half written, and starts anew."""
+        try:
+            yield
+        except BaseException as exc:
+            self._held.clear()
+            if self._caches:
+                self._caches.renew()
+            if isinstance(exc, mlx_loading.MLX_ERRORS):
+                raise mlx_loading.failure(exc, self._spec) from exc
+            raise
+
+    def close(self) -> None:
+        """Give the memory back. Safe to call twice."""
+        self._model = self._caches = None
+        self._held.clear()
+        mx.clear_cache()

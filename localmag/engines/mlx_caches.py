@@ -1,0 +1,81 @@
+"""The KV caches of an MLX model: mlx-lm's own, of a size fixed in advance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from localmag.config import KVType
+from localmag.engines.mlx_parts import (
+    KVCache,
+    QuantizedKVCache,
+    can_trim_prompt_cache,
+    make_prompt_cache,
+    trim_prompt_cache,
+)
+from localmag.errors import WrongUsage
+
+_BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
+_GROUPS = (64, 32)
+"""Numbers of a head that may share a scale and a bias: mlx-lm's default, and what else mx.quantize knows."""
+
+
+class Caches:
+    """One per layer, as the model wants them, for `context` tokens and heads of `head_size` numbers.
+
+    mlx-lm's caches grow in steps and copy themselves each time, so that a long reply leaves a trail of freed
+    buffers of every size. Here the first step is the last: memory is taken once, and kept.
+
+    Raises WrongUsage if these caches cannot be of that KV type.
+    """
+
+    def __init__(self, model: Any, context: int, kv_type: KVType, head_size: int) -> None:
+        self.layers: list[Any] = []
+        """What the model takes as its `cache`."""
+        self._model = model
+        self._context = context
+        self._bits = _BITS.get(kv_type)
+        self._group = next((group for group in _GROUPS if head_size % group == 0), 0)
+        self.renew()
+        if self._bits and not (self._group and all(type(c) is QuantizedKVCache for c in self.layers)):
+            raise cannot_be(kv_type)
+
+    def renew(self) -> None:
+        """Forget everything, and free it. Memory is taken again by the next use."""
+        self.layers = [self._sized(cache) for cache in make_prompt_cache(self._model)]
+
+    def _sized(self, cache: Any) -> Any:
+        if type(cache) is KVCache and self._bits and self._group:
+            cache = QuantizedKVCache(self._group, self._bits)
+        if type(cache) in (KVCache, QuantizedKVCache):
+            cache.step = self._context
+        return cache
+
+    def keep(self, count: int) -> int:
+        """Forget all after the first `count` ids, or everything where that cannot be done; how many are left.
+
+        A cache that slides a window over the tokens has overwritten what came before it.
+        """
+        surplus = self.layers[0].offset - count
+        if surplus <= 0:
+            return count
+        if can_trim_prompt_cache(self.layers):
+            trim_prompt_cache(self.layers, surplus)
+            return count
+        self.renew()
+        return 0
+
+    @property
+    def state(self) -> list[Any]:
+        """Every array, for mx.eval."""
+        return [cache.state for cache in self.layers]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, evaluated or not yet."""
+        return sum(cache.nbytes for cache in self.layers)
+
+
+def cannot_be(kv_type: KVType) -> WrongUsage:
+    return WrongUsage(
+        f"This model's KV cache cannot be {kv_type} on MLX.", "Leave --kv-type out, or give f16."
+    )

@@ -1,0 +1,219 @@
+"""An MLX build's files to a model: what they say is not trusted, and no tokenizer of theirs is used."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+from mlx.utils import tree_flatten
+
+from localmag.engines import EngineSpec
+from localmag.engines.mlx_parts import load_model
+from localmag.errors import BadFile, DoesNotFit, LocalmagError, NotFound, RunFailed
+from localmag.shape import Shape
+
+_CONFIG = "config.json"
+_TOKENIZER = "tokenizer.json"
+_WEIGHTS = "model*.safetensors"  # what mlx-lm reads
+_MOST_CONFIG = 4 * 2**20  # bytes
+_MOST_TOKENIZER = 64 * 2**20  # bytes; the full vocabulary's takes 17 million
+_MOST_LAYERS = 1_000  # they are made one by one before anything is compared with the weights
+_IMAGES = re.compile(r"vision_tower|vision_model|vision_encoder|multi_modal_projector|patch_merger")
+_CANNOT = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RecursionError, TypeError)
+MLX_ERRORS = (RuntimeError, ValueError, MemoryError)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A model whose weights have not been read yet, and what its files say besides.
+
+    `size` is bytes of the weights that it will read; `images` those of weights for seeing, which mlx-lm
+    leaves out.
+    """
+
+    model: nn.Module
+    shape: Shape
+    size: int
+    images: int
+
+
+def open_build(spec: EngineSpec) -> Build:
+    """Set up the network and find its weights, unread.
+
+    Raises NotFound if there is no such folder; BadFile for one that is damaged, of another kind, or wants to
+    run code of its own.
+    """
+    config = _config(spec)
+    try:
+        images = _images(spec.weights)
+        model, _ = load_model(spec.weights, lazy=True, model_config=_mended(config))
+        size = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
+        return Build(model, _shape(_text(config)), size, images)
+    except (*_CANNOT, *MLX_ERRORS) as exc:  # mlx-lm checks little, and fails wherever the form leads it
+        raise _refused(spec, config, exc) from exc
+
+
+def read_weights(model: nn.Module, on_load: Callable[[float], None]) -> None:
+    """Read them, calling `on_load` with fractions from 0 to 1; what it raises ends the reading."""
+    weights = [array for _, array in tree_flatten(model.parameters())]
+    total = sum(array.nbytes for array in weights)
+    done = told = 0
+    on_load(0.0)
+    for array in weights:
+        mx.eval(array)
+        done += array.nbytes
+        if done - told > total // 100:
+            told = done
+            on_load(done / total)
+    on_load(1.0)
+
+
+def vocabulary(spec: EngineSpec) -> list[bytes] | None:
+    """Every id's text as the build's `tokenizer.json` spells it, in GPT-2's letters; None if it has none.
+
+    It is not used to make ids, only to see that they mean the same. Raises BadFile.
+    """
+    path = spec.weights / _TOKENIZER
+    if not path.is_file():
+        return None
+    told = _json(path, _MOST_TOKENIZER)
+    try:
+        texts = {id: text for text, id in told["model"]["vocab"].items()}
+        texts |= {token["id"]: token["content"] for token in told.get("added_tokens", ())}
+        return [texts[id].encode() for id in range(len(texts))]
+    except (AttributeError, LookupError, TypeError) as exc:
+        raise BadFile(f"{path} does not say what each id means.", "Fetch it again.") from exc
+
+
+# ── What the files say ────────────────────────────────────────────────────────────────────────────
+
+
+def _config(spec: EngineSpec) -> dict[str, Any]:
+    """config.json, refused where mlx-lm would do as it says without asking."""
+    if not spec.weights.is_dir():
+        raise NotFound(
+            f"There is no folder {spec.weights}.", "Pull the model, or give the folder of an MLX build."
+        )
+    config = _json(spec.weights / _CONFIG, _MOST_CONFIG)
+    text = _text(config)
+    for kind in (config.get("model_type"), text.get("model_type", "")):
+        if not isinstance(kind, str) or not re.fullmatch(r"[\w-]*", kind):  # it becomes a module's name
+            raise _foreign(spec, kind)
+    if config.get("model_file") is not None:
+        raise BadFile(
+            f"{spec.name} wants to run a program of its own ({str(config['model_file'])[:60]!r}).",
+            "None that comes with weights is run: use another build.",
+        )
+    if not 0 < _whole(text.get("num_hidden_layers")) <= _MOST_LAYERS:
+        raise BadFile(f"{spec.name} does not say how many layers it has.", "Fetch it again.")
+    return config
+
+
+def _text(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a model that sees, the part that reads."""
+    nested = config.get("text_config")
+    return dict(nested if isinstance(nested, dict) else config)
+
+
+def _mended(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What Transformers writes since its version 5, where mlx-lm's `llama` looks for it.
+
+    Without this the base of the rotary embedding would be 10,000 instead of Magistral's 1,000,000,000, and
+    the model would speak nonsense.
+    """
+    text = _text(config)
+    rope = text.get("rope_parameters")
+    if "rope_theta" in text or not isinstance(rope, dict) or "rope_theta" not in rope:
+        return {}
+    text["rope_theta"] = rope["rope_theta"]
+    if rope.get("rope_type", "default") != "default":
+        text.setdefault("rope_scaling", rope)
+    return {"text_config": text} if isinstance(config.get("text_config"), dict) else text
+
+
+def _shape(text: Mapping[str, Any]) -> Shape:
+    """The dimensions that memory is counted by."""
+
+    def number(key: str) -> int:
+        return _whole(text.get(key))
+
+    heads, width = number("num_attention_heads"), number("hidden_size")
+    return Shape(
+        layers=number("num_hidden_layers"),
+        width=width,
+        heads=heads,
+        kv_heads=number("num_key_value_heads") or heads,
+        head_size=number("head_dim") or width // max(heads, 1),
+        ffn=number("intermediate_size"),
+        vocabulary=number("vocab_size"),
+    )
+
+
+def _images(folder: Path) -> int:
+    """Bytes of the weights for seeing that are in the build's files."""
+    files = (mx.load(str(path)) for path in folder.glob(_WEIGHTS))
+    return sum(a.nbytes for file in files for name, a in file.items() if _IMAGES.search(name))
+
+
+def _whole(number: object) -> int:
+    return number if type(number) is int and number > 0 else 0
+
+
+def _json(path: Path, most: int) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+        told = json.loads(data) if len(data) <= most else None
+    except (OSError, ValueError, RecursionError) as exc:
+        raise BadFile(f"{path} cannot be read ({exc}).", "Fetch it again.") from exc
+    if not isinstance(told, dict):
+        raise BadFile(f"{path} is not what it should be.", "Fetch it again.")
+    return told
+
+
+# ── What MLX says, in words for the user ──────────────────────────────────────────────────────────
+
+
+def _refused(spec: EngineSpec, config: Mapping[str, Any], exc: Exception) -> LocalmagError:
+    if re.search(r"[Mm]odel type .* not supported", str(exc)):
+        return _foreign(spec, config.get("model_type"))
+    if isinstance(exc, FileNotFoundError):
+        return BadFile(f"{spec.name} holds no weights ({_WEIGHTS}).", "Fetch it again.")
+    return _no_memory(spec, exc) or damaged(spec, exc)
+
+
+def failure(exc: Exception, spec: EngineSpec) -> LocalmagError:
+    """The error for the user if MLX fails while it computes."""
+    todo = f"The log has the details: {spec.log}." if spec.log else "Try again."
+    return _no_memory(spec, exc) or RunFailed(f"MLX failed while computing ({_first_line(exc)}).", todo)
+
+
+def damaged(spec: EngineSpec, exc: Exception) -> BadFile:
+    return BadFile(f"MLX cannot load {spec.name} ({_first_line(exc)}).", "Fetch it again, or verify it.")
+
+
+def _no_memory(spec: EngineSpec, exc: Exception) -> DoesNotFit | None:
+    if isinstance(exc, MemoryError) or re.search(r"\ballocat|[Ii]nsufficient [Mm]emory|bad_alloc", str(exc)):
+        return DoesNotFit(
+            f"{spec.name} with a context of {spec.context:,} tokens needs more memory than there is.",
+            "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",
+        )
+    return None
+
+
+def _foreign(spec: EngineSpec, kind: object) -> BadFile:
+    return BadFile(
+        f"{spec.name} is of the architecture {str(kind)[:60]!r}, which this MLX does not know.",
+        "Update localmag, or choose a build of a Magistral or Ministral model.",
+    )
+
+
+def _first_line(exc: Exception) -> str:
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[0][:200].rstrip(".: ") if lines else type(exc).__name__
