@@ -1,8 +1,8 @@
 r"""One block of an answer, from Markdown to rows of styled cells.
 
-rich parses and lays out; what differs here is what a chat needs: formulas stay exactly as written (a
-Markdown parser eats the backslashes of `\(` and `\[`), HTML and images are text, every line break the
-model wrote is kept, and links show where they lead.
+rich parses and lays out; what differs here is what a chat needs: formulas are taken out before Markdown sees
+them (it eats the backslashes of `\(` and `\[`) and made readable, HTML and images are text, every line break
+the model wrote is kept, and links show where they lead.
 """
 
 from __future__ import annotations
@@ -36,12 +36,17 @@ from rich.table import Table
 from rich.text import Text, TextType
 from rich.theme import Theme
 
+from localmag.tui import latex
 from localmag.tui.blocks import Block
 
 Rows = list[list[Segment]]
 
 _NUMBER = re.compile(r"\d{1,9}")
 _CLOSER = {"$$": "$$", "\\[": "\\]", "\\(": "\\)"}
+_BOXED = "\\boxed{"
+_MOST_BOXED = 1000  # characters: a model that repeats it for ever must not hold up the screen
+_SURELY_MATHS = re.compile(r"[\\^_=]")
+_PROSE = re.compile(r"(?:^|\s)[^\W\d_]{2,}")
 
 
 # ── Maths, taken out before any other rule sees it ────────────────────────────────────────────────
@@ -52,14 +57,16 @@ def _inline_maths(state: StateInline, silent: bool) -> bool:
     opener = src[pos : pos + 2]
     if opener in _CLOSER:
         end = src.find(_CLOSER[opener], pos + 2)
-        end = end + 2 if end > pos + 2 else -1
+        end = end + 2 if end > pos + 2 and (opener != "$$" or _is_maths(src[pos + 2 : end])) else -1
     elif opener[:1] == "$":
         end = _dollar_end(src, pos)
+    elif src.startswith(_BOXED, pos):
+        end = _brace_end(src, pos + len(_BOXED))
     else:
         return False
     if end >= 0:
         if not silent:
-            state.push("math_inline", "math", 0).content = src[pos:end]
+            _push(state, src[pos:end])
         state.pos = end
         return True
     if opener in ("\\(", "\\["):  # perhaps still being written: as typed
@@ -70,16 +77,49 @@ def _inline_maths(state: StateInline, silent: bool) -> bool:
     return False
 
 
+def _push(state: StateInline, source: str) -> None:
+    for piece in _pieces(source.replace("\n", " ")):
+        if piece.bold:
+            state.push("strong_open", "strong", 1)
+        state.push("math_inline", "math", 0).content = piece.text
+        if piece.bold:
+            state.push("strong_close", "strong", -1)
+
+
+def _pieces(source: str) -> tuple[latex.Piece, ...]:
+    """A formula with its markers, made readable; as it was written where it makes no sense."""
+    width = next((len(marker) for marker in ("$$", "\\[", "\\(", "$") if source.startswith(marker)), 0)
+    return latex.readable(source[width : len(source) - width]) or (latex.Piece(source),)
+
+
 def _dollar_end(src: str, pos: int) -> int:
-    """Where `$…$` ends, or -1: no space inside its ends, no digit after it ("$5 and $10" is money)."""
-    if src[pos + 1 : pos + 2].isspace():
+    """Where `$…$` ends, or -1: it has no space inside its ends, no letter or digit around them, and is maths.
+
+    So "$5 and $10" is money, and "$HOME:$PATH" a shell's.
+    """
+    if src[pos + 1 : pos + 2].isspace() or (pos and src[pos - 1].isalnum()):
         return -1
     end = src.find("$", pos + 1)
     while end > 0 and src[end - 1] == "\\":
         end = src.find("$", end + 1)
-    if end < 0 or end == pos + 1 or src[end - 1].isspace() or src[end + 1 : end + 2].isdigit():
+    if end < 0 or end == pos + 1 or src[end - 1].isspace() or src[end + 1 : end + 2].isalnum():
         return -1
-    return end + 1
+    return end + 1 if _is_maths(src[pos + 1 : end]) else -1
+
+
+def _brace_end(src: str, pos: int) -> int:
+    """Behind the brace that closes what begins at `pos`, or -1."""
+    depth = 1
+    for at in range(pos, min(len(src), pos + _MOST_BOXED)):
+        depth += (src[at] == "{") - (src[at] == "}")
+        if not depth:
+            return at + 1
+    return -1
+
+
+def _is_maths(text: str) -> bool:
+    """Whether what dollars enclose is written as a formula, or at least has no words, as prose has."""
+    return bool(_SURELY_MATHS.search(text) or not _PROSE.search(text))
 
 
 def _block_maths(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -93,11 +133,14 @@ def _block_maths(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         if closer in text or line >= end:
             return False
         text = state.src[state.bMarks[line] : state.eMarks[line]]
+    source = state.getLines(start, line + 1, state.blkIndent, False).strip()
+    if closer == "$$" and not _is_maths(source[2:-2]):
+        return False
     if silent:
         return True
     token = state.push("math_block", "div", 0)
     token.block = True
-    token.content = state.getLines(start, line + 1, state.blkIndent, False)
+    token.content = source
     token.map = [start, line + 1]
     state.line = line + 1
     return True
@@ -131,6 +174,10 @@ class _Heading(Heading):
 
 class _Maths(TextElement):
     style_name = "markdown.math"
+
+    def on_text(self, context: MarkdownContext, text: TextType) -> None:
+        for piece in _pieces(str(text)):
+            self.text.append(piece.text, context.current_style + Style(bold=piece.bold or None))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         self.text.rstrip()

@@ -20,32 +20,61 @@ def drawn(source: str, width: int = 60, number: int | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "formula",
+    ("formula", "shown"),
     [
-        "$$478 + 356 = 834$$",
-        r"\( a_1 * b * c \)",
-        r"\[ \frac{a}{b} \]",
-        "$x_1 + y_1$",
-        r"$\alpha$",
-        r"\(x\), \(y\) and \(z\)",
+        ("$$478 + 356 = 834$$", "478 + 356 = 834"),
+        (r"\( a_1 * b * c \)", "a₁ * b * c"),
+        (r"\[ \frac{a}{b} \]", "a/b"),
+        ("$x_1 + y_1$", "x₁ + y₁"),
+        (r"$\alpha$", "α"),
+        ("$834$", "834"),
+        (r"\(x\), \(y\) and \(z\)", "x, y and z"),
+        (r"$\boxed{12 \times 3}$", "12 × 3"),
+        (r"\boxed{\frac{1}{2}}", "1/2"),
+        (r"$$\frac{1}{$$", r"$$\frac{1}{$$"),
     ],
 )
-def test_formulas_stay_as_typed(formula: str) -> None:
-    assert drawn(f"So {formula} holds.") == [f"So {formula} holds."]
-    assert formula in "".join(drawn(f"- **so** {formula}"))
+def test_formulas_are_made_readable_where_they_stand(formula: str, shown: str) -> None:
+    assert drawn(f"So {formula} holds.") == [f"So {shown} holds."]
+    assert f"so {shown}" in "".join(drawn(f"- **so** {formula}"))
 
 
-@pytest.mark.parametrize("formula", ["$$\nx\n- y\n\n= z\n$$", "\\[\n\\frac{a}{b}\n\\]", "\\[ x \\]", "$$x$$"])
-def test_displayed_formulas_keep_their_lines(formula: str) -> None:
-    assert [row.strip() for row in drawn(formula)] == formula.split("\n")
+@pytest.mark.parametrize(
+    ("formula", "rows"),
+    [
+        ("$$\nx\n- y\n\n= z\n$$", ["x", "- y", "= z"]),
+        ("\\[\n\\frac{a}{b}\n\\]", ["a/b"]),
+        ("\\[ x \\]", ["x"]),
+        ("$$x$$", ["x"]),
+        ("$$\n\\frac{a}{\n$$", ["$$", r"\frac{a}{", "$$"]),
+    ],
+)
+def test_displayed_formulas_keep_their_lines(formula: str, rows: list[str]) -> None:
+    assert [row.strip() for row in drawn(formula)] == rows
+
+
+@pytest.mark.parametrize(
+    "formula", [r"$\boxed{834}$", r"$$\boxed{834}$$", "$$\n\\boxed{834}\n$$", r"\boxed{834}"]
+)
+def test_what_is_boxed_is_bold(formula: str) -> None:
+    rows = RENDERER.rows(Block(formula), 40, Style.null())
+    styles = [segment.style for row in rows for segment in row if segment.text == "834"]
+    assert styles and all(style and style.bold for style in styles)
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "it costs $5 and $10",
+        "5$ or 6$, and US$7 or US$8",
+        "from $5-$10",
+        "$5, or 6$ with tips",
+        "rated $$ to $$$",
+        "$HOME/bin:$PATH and $a,$b",
         "an open \\( stays",
         "$$ open",
+        "$$ x = \\frac{1}{2}",
+        "so \\boxed{83",
         "a <b>tag</b> & <script>",
         "<div>block</div>",
         "100% of $HOME",
@@ -79,7 +108,10 @@ def test_a_table_is_aligned() -> None:
 
 
 VISIBLE = r"a * ** _ ` ``` - 1. > # | |- --- [ ]( ) ![ $ $$ \ \( \) \[ \] < > ~~ 日本 👍 &amp; ==".split()
-MARKS = st.lists(st.sampled_from([*VISIBLE, "\n", "\n\n", " ", "    ", "- ", "1. ", "# ", "\t"]), max_size=25)
+MATHS = r"\frac{ \boxed{ } ^ _ x".split()
+MARKS = st.lists(
+    st.sampled_from([*VISIBLE, *MATHS, "\n", "\n\n", " ", "    ", "- ", "1. ", "# ", "\t"]), max_size=25
+)
 
 
 @given(MARKS, st.integers(8, 40))
