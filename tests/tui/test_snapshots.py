@@ -30,7 +30,7 @@ $$478 + 356 = 834$$
 2. **Tens**: 7 + 5 + 1 = 13, write 3, carry 1
 3. **Hundreds**: 4 + 3 + 1 = 8
 
-In short \( \frac{a_1 * b}{c * d} \) stays as typed, and `code` too:
+In short \( \frac{a_1 * b}{c * d} \) reads well, and `code` stays:
 
 ```python
 def add(a: int, b: int) -> int:
