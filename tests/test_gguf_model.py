@@ -17,10 +17,9 @@ from tests.conftest import Demo
 from tools import synthetic_gguf
 
 DENSE = synthetic_gguf.llama(layers=3)
-MIXTURE = Shape(
-    3, 64, 2, 2, 64, 128, 0, experts=4, active=2, shared=1, expert_ffn=32, dense_layers=1, q_rank=32,
-    kv_rank=32, rope_size=32,
-)  # fmt: skip
+MIXTURE = replace(
+    synthetic_gguf.mixture(3, 64, 2, experts=4, expert_ffn=32, q_rank=32, kv_rank=32), dense_layers=1
+)
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,25 @@ def llama(layers: int = 2, width: int = 64, heads: int = 2, kv_heads: int = 1, f
     return Shape(layers, width, heads, kv_heads, width // heads, ffn, vocabulary=0)
 
 
+def mixture(
+    layers: int = 2,
+    width: int = 256,
+    heads: int = 4,
+    *,
+    experts: int = 8,
+    active: int = 2,
+    expert_ffn: int = 256,
+    q_rank: int = 128,
+    kv_rank: int = 64,
+) -> Shape:
+    """A small shape of experts behind latent attention, as Mistral Small 4's; rows as in `llama`."""
+    return Shape(
+        layers, width, heads, heads, 128, 2 * width, vocabulary=0,
+        experts=experts, active=active, shared=1, expert_ffn=expert_ffn,
+        q_rank=q_rank, kv_rank=kv_rank, rope_size=64,
+    )  # fmt: skip
+
+
 HUNDRED_MILLION = llama(layers=14, width=768, heads=12, kv_heads=4, ffn=2304)
 
 

@@ -22,22 +22,7 @@ from tools import synthetic_gguf
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 DENSE = synthetic_gguf.llama(layers=3, width=256, heads=4, kv_heads=2, ffn=1024)
-MIXTURE = Shape(
-    2,
-    256,
-    4,
-    4,
-    128,
-    512,
-    0,
-    experts=8,
-    active=2,
-    shared=1,
-    expert_ffn=256,
-    q_rank=128,
-    kv_rank=64,
-    rope_size=64,
-)
+MIXTURE = synthetic_gguf.mixture()
 
 
 def magistral() -> Shape:

@@ -38,22 +38,7 @@ MIB = 2**20
 _BATCH = 512
 
 MIDDLE = synthetic_gguf.llama(layers=12, width=1024, heads=8, kv_heads=2, ffn=4096)
-MIXTURE = Shape(
-    6,
-    1024,
-    8,
-    8,
-    128,
-    2048,
-    0,
-    experts=16,
-    active=4,
-    shared=1,
-    expert_ffn=512,
-    q_rank=256,
-    kv_rank=256,
-    rope_size=64,
-)
+MIXTURE = synthetic_gguf.mixture(6, 1024, 8, experts=16, active=4, expert_ffn=512, q_rank=256, kv_rank=256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,35 +59,30 @@ class Configuration:
         return shape
 
 
+def _file(name: str, mix: str, *settings: tuple[int, KVType]) -> tuple[Configuration, ...]:
+    return tuple(Configuration(name, mix, context, kv_type) for context, kv_type in settings)
+
+
 SMALL = (
-    Configuration("middle", "Q4_K_M", 4096, "f16"),
-    Configuration("middle", "Q4_K_M", 16384, "f16"),
-    Configuration("middle", "Q4_K_M", 40960, "f16"),
-    Configuration("middle", "Q4_K_M", 40960, "q8_0"),
-    Configuration("middle", "Q4_K_M", 40960, "q4_0"),
-    Configuration("middle", "Q8_0", 16384, "q8_0"),
-    Configuration("middle", "F16", 16384, "f16"),
-    Configuration("middle", "Q6_K", 8192, "f16"),
-    Configuration("mixture", "Q4_K_M", 16384, "f16"),
-    Configuration("mixture", "Q8_0", 40960, "q8_0"),
+    *_file(
+        "middle", "Q4_K_M", (4096, "f16"), (16384, "f16"), (40960, "f16"), (40960, "q8_0"), (40960, "q4_0")
+    ),
+    *_file("middle", "Q8_0", (16384, "q8_0")),
+    *_file("middle", "F16", (16384, "f16")),
+    *_file("middle", "Q6_K", (8192, "f16")),
+    *_file("mixture", "Q4_K_M", (16384, "f16")),
+    *_file("mixture", "Q8_0", (40960, "q8_0")),
 )
 ASKED = (
-    Configuration("ministral:3b", "Q4_K_M", 16384, "f16"),
-    Configuration("ministral:8b", "Q8_0", 40960, "q8_0"),
-    Configuration("magistral", "Q4_K_M", 4096, "f16"),
-    Configuration("magistral", "Q4_K_M", 16384, "f16"),
-    Configuration("magistral", "Q4_K_M", 40960, "f16"),
-    Configuration("magistral", "Q4_K_M", 40960, "q8_0"),
-    Configuration("magistral", "Q6_K", 40960, "q4_0"),
-    Configuration("magistral", "Q8_0", 131072, "q8_0"),
-    Configuration("mistral-small:4", "Q4_K_M", 40960, "f16"),
+    *_file("ministral:3b", "Q4_K_M", (16384, "f16")),
+    *_file("ministral:8b", "Q8_0", (40960, "q8_0")),
+    *_file("magistral", "Q4_K_M", (4096, "f16"), (16384, "f16"), (40960, "f16"), (40960, "q8_0")),
+    *_file("magistral", "Q6_K", (40960, "q4_0")),
+    *_file("magistral", "Q8_0", (131072, "q8_0")),
+    *_file("mistral-small:4", "Q4_K_M", (40960, "f16")),
 )
-FULL = (
-    Configuration("magistral", "Q4_K_M", 4096, "f16"),
-    Configuration("magistral", "Q4_K_M", 16384, "f16"),
-    Configuration("magistral", "Q4_K_M", 16384, "q8_0"),
-    Configuration("magistral", "Q4_K_M", 40960, "q8_0"),
-    Configuration("magistral", "Q4_K_M", 40960, "q4_0"),
+FULL = _file(
+    "magistral", "Q4_K_M", (4096, "f16"), (16384, "f16"), (16384, "q8_0"), (40960, "q8_0"), (40960, "q4_0")
 )
 
 
