@@ -32,7 +32,7 @@ from tests.tui.fakes import DONE, LABEL, Gate, ScriptedConversation, Step, app_o
 pytestmark = pytest.mark.timeout(180)
 
 
-# ── Opening ────────────────────────────────────────────────────────────────────────────────────────
+# ── Opening ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_loading_is_shown_before_anything_is_asked() -> None:
@@ -100,7 +100,7 @@ async def test_a_long_conversation_opens_at_its_end_and_draws_what_is_looked_at(
         await it.shown("question 299.", "answer 299.")
 
 
-# ── A turn ─────────────────────────────────────────────────────────────────────────────────────────
+# ── A turn ────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_the_status_line_says_what_is_going_on() -> None:

@@ -11,7 +11,7 @@ from tests.tui.fakes import ANSWER, DONE, THINKING, Gate, app_of, reply, until
 pytestmark = pytest.mark.timeout(180)
 
 
-# ── The reasoning ──────────────────────────────────────────────────────────────────────────────────
+# ── The reasoning ─────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(("columns", "beside"), [(99, False), (100, True), (160, True)])
@@ -102,7 +102,7 @@ async def test_it_follows_the_tail_until_the_user_scrolls_up() -> None:
         await it.shown("line 299")
 
 
-# ── Copying ────────────────────────────────────────────────────────────────────────────────────────
+# ── Copying ───────────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_copying_gives_the_source() -> None:

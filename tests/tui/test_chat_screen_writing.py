@@ -17,7 +17,7 @@ from tests.tui.fakes import DONE, LABEL, Gate, ScriptedConversation, app_of, unt
 pytestmark = pytest.mark.timeout(180)
 
 
-# ── The composer ───────────────────────────────────────────────────────────────────────────────────
+# ── The composer ──────────────────────────────────────────────────────────────────────────────────
 
 
 async def test_new_lines_paste_and_growth_of_the_composer() -> None:
@@ -110,7 +110,7 @@ async def test_help_opens_and_any_key_closes_it() -> None:
         assert it.chat.composer.text == "a?"
 
 
-# ── Leaving ────────────────────────────────────────────────────────────────────────────────────────
+# ── Leaving ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("keys", [["ctrl+q"], ["ctrl+c", "ctrl+c"]])
