@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from localmag import catalogue
+from localmag import catalogue, config
 from localmag.cli import options
 from localmag.cli.output import Printer, say_error
 from localmag.cli.turns import (
@@ -23,8 +23,10 @@ from localmag.cli.turns import (
     model_of,
     past_of,
     say_what_runs,
+    what_runs,
 )
 from localmag.errors import ContextTooSmall, RunFailed
+from localmag.store import NotHere
 from localmag.types import Loading, Stop
 
 if TYPE_CHECKING:
@@ -82,17 +84,46 @@ def chat(
         system=system,
         keep=past.keep_reasoning if past and keep is None else keep,
     )
-    run = resolve(model or model_of(past))
+    missing = None
+    try:
+        run = resolve(model or model_of(past))
+    except NotHere as exc:
+        if not screen or past:
+            raise
+        missing, run = exc, resolve(catalogue.DEMO, **_DEMO)
     if screen:
-        _screen(run, past, resolve)
+        _screen(run, past, resolve, _wish(missing, backend, ctx, kv_type))
     else:
         _lines(run, past)
 
 
-def _screen(run: options.Run, past: Session | None, resolve: Callable[..., options.Run]) -> None:
+_DEMO: dict[str, Any] = {"backend": options.BackendChoice.auto, "quant": None, "ctx": None, "kv": None}
+"""For the demo, what was asked for of another model."""
+
+
+def _wish(
+    missing: NotHere | None, backend: options.BackendChoice, ctx: int | None, kv: options.KVChoice | None
+) -> tui.Wish:
+    """What the table of models is to look for: the one that is not here, if one was named."""
+    from localmag import tui
+
+    settings = config.load()
+    return tui.Wish(
+        model=missing.model.name if missing else "",
+        quant=missing.quant if missing else None,
+        backend=backend.value,
+        context=ctx or settings.context,
+        kv_type=kv.value if kv else settings.kv_type,
+    )
+
+
+def _screen(
+    run: options.Run, past: Session | None, resolve: Callable[..., options.Run], wish: tui.Wish
+) -> None:
     """The database is opened and the engine started after the first paint, in the screen's own thread.
 
-    `resolve` makes the run of another model, which the user fetched or chose on the screen.
+    `resolve` makes the run of another model, which the user fetched or chose on the screen, where `wish` is
+    what there is to choose from.
     """
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
 
@@ -104,7 +135,7 @@ def _screen(run: options.Run, past: Session | None, resolve: Callable[..., optio
                 from localmag.sessions import Sessions
 
                 open_things.close()  # an earlier conversation's engine, whose memory this one may need
-                gave_way: list[str] = []
+                gave_way = [said] if (said := what_runs(run)) else []
                 fits = fitted(run, tell=gave_way.append)
                 report(tui.Fitted(fits.spec.context, tuple(gave_way)))
                 sessions = open_things.enter_context(Sessions())
@@ -121,21 +152,25 @@ def _screen(run: options.Run, past: Session | None, resolve: Callable[..., optio
 
         code = tui.run(
             opening(run, past),
-            models=tui.Models(_look, lambda offer: opening(resolve(offer.name, quant=None))),
-            first_run=run.stands_in,
+            models=tui.Models(
+                partial(_look, wish),
+                lambda offer: opening(resolve(offer.name, **(_DEMO if offer.demo else {"quant": None}))),
+                wish,
+            ),
+            first_run=run.stands_in or bool(wish.model),
             theme=run.theme,
             show_thinking=run.show_thinking,
         )
     raise typer.Exit(code)
 
 
-def _look() -> tui.Sight:
+def _look(wish: tui.Wish) -> tui.Sight:
     """Takes half a second: llama.cpp is asked what it can compute on."""
-    from localmag.engines import devices
+    from localmag.engines import devices, select
     from localmag.store import cache
     from localmag.tui.getting import looking
 
-    return looking.sight(devices.machine(cache.root()))
+    return looking.sight(devices.machine(cache.root()), select.host(), wish)
 
 
 def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> None:

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
-from localmag import amounts, catalogue, fit
+from localmag import amounts, catalogue, fit, store
+from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.columns import columns
+from localmag.cli.fitting import measured
 from localmag.cli.output import say, warn
-from localmag.errors import DoesNotFit
+from localmag.config import KVType
+from localmag.engines import select, selection
+from localmag.engines.advice import Advice, advise, does_not_fit, runnable
+from localmag.errors import NotFound
 from localmag.fit import Plan
 from localmag.hardware import Machine
+from localmag.store import cache
+
+_UNKNOWN = 2**24  # tokens, for weights that do not say what they were trained for
 
 
 def fit_(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL[:QUANT]", help="As `magistral` or `ministral:8b`.")
+        str,
+        typer.Argument(
+            metavar="MODEL[:QUANT]", help="As `magistral` or `ministral:8b`; a name that list shows, a file."
+        ),
     ] = catalogue.NEWEST,
     ctx: options.Ctx = None,
     backend: options.Backend = options.BackendChoice.auto,
@@ -30,37 +41,83 @@ def fit_(
     """Show which builds this machine can hold, and which to take.
 
     For each build: how much context it has room for, how fast it would be, and what it lacks. The
-    first line is the one to take. Nothing is fetched.
+    first line is the one to take. Weights that are here are measured by what they say of themselves.
+    Nothing is fetched.
     """
-    found, named = catalogue.find(model)
-    if found.not_yet:
-        warn(f"localmag cannot run {found.title} yet: {found.not_yet}.")
-    from localmag.engines import devices, select  # half a second: llama.cpp is asked what it can compute on
-    from localmag.store import cache
+    from localmag.engines import devices  # half a second: llama.cpp is asked what it can compute on
 
     machine = devices.machine(cache.root())
-    if backend is options.BackendChoice.auto and "mlx" in select.host().obstacles:
-        backend = options.BackendChoice.llamacpp
-    made = fit.plans(
-        found,
-        machine,
-        context=ctx or 0,
-        quant=quant or named,
-        kv_type=kv_type.value if kv_type else None,
-        backend=backend.value,
-    )
-    smaller = fit.sibling(made[0], machine, backend.value)
+    wanted = _Wanted(ctx or 0, kv_type.value if kv_type else None, backend.value)
+    advised = _catalogued(model, quant, machine, wanted) or _at_hand(model, quant, machine, wanted)
     if as_json:
-        say(json.dumps(_object(machine, made, smaller), ensure_ascii=False))
+        say(json.dumps(_object(machine, advised.plans, advised.smaller), ensure_ascii=False))
     else:
-        _show(machine, made, smaller)
-    if not made[0].fits:
-        todo = (
-            f"Take {smaller.model.title}: `localmag chat {_name(smaller)}`."
-            if smaller
-            else "Free some memory."
+        _show(machine, advised.plans, advised.smaller)
+    if advised.obstacle:
+        warn(advised.obstacle)
+    best = advised.best
+    if not best.fits:
+        raise does_not_fit(advised)
+    if best.setting.context > best.model.context:
+        warn(f"It was trained for {best.model.context:,} tokens, and is opened with no more.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    context: int
+    kv_type: KVType | None
+    backend: str
+
+
+def _catalogued(name: str, quant: str | None, machine: Machine, wanted: _Wanted) -> Advice | None:
+    """The builds of a model of the catalogue; None for other names, and for quants that it does not list."""
+    if not catalogue.is_name(name):
+        return None
+    model, named = catalogue.find(name)
+    quant = quant or named
+    listed = quant is None or quant.lower() in (build.quant.lower() for build in model.builds)
+    if not listed or (model.shape is None and store.meant(name, quant).here):
+        return None
+    if model.not_yet:
+        warn(f"localmag cannot run {model.title} yet: {model.not_yet}.")
+    return advise(
+        model,
+        machine,
+        select.host(),
+        context=wanted.context,
+        kv_type=wanted.kv_type,
+        quant=quant,
+        backend=wanted.backend,
+    )
+
+
+def _at_hand(name: str, quant: str | None, machine: Machine, wanted: _Wanted) -> Advice:
+    """Weights on this machine, as they are. Raises what `selection.ready` and `gguf.read_model` do."""
+    choice, found = selection.ready(name, quant, wanted.backend, select.host(), lambda: machine)
+    known = measured(found)
+    if known is None:
+        raise NotFound(
+            f"What {found.title} takes cannot be told: its shape is not known.",
+            "Try it: chat and ask refuse what does not load.",
         )
-        raise DoesNotFit(f"{found.title} does not fit this machine. {made[0].why}", todo)
+    shape, weights = known
+    build = Build(choice.backend, found.build, found.weights.name, gigabytes=weights.total / 1e9)
+    model = Model(
+        name,
+        found.title,
+        licence="",
+        context=found.trained or _UNKNOWN,
+        advised=found.context,
+        max_tokens=found.max_tokens,
+        temperature=found.temperature,
+        top_p=found.top_p,
+        shape=shape,
+        builds=(build,),
+    )
+    context, kv_type = wanted.context, wanted.kv_type
+    plan = fit.of_file(model, build, shape, weights, machine, context=context, kv_type=kv_type)
+    able = runnable(select.host(), wanted.backend)
+    return Advice((plan,), fit.sibling(plan, machine, able, context=context, kv_type=kv_type), choice)
 
 
 def _show(machine: Machine, made: tuple[Plan, ...], smaller: Plan | None) -> None:
@@ -101,12 +158,13 @@ def _place(place: str) -> str:
 def _next(plan: Plan) -> str:
     from localmag.store.inventory import take
 
-    here = any(one.usable for one in take().of(plan.model, plan.build.quant))
+    here = not plan.build.repo or any(one.usable for one in take().of(plan.model, plan.build.quant))
     return f"Run `localmag {'chat' if here else 'pull'} {_name(plan)}`."
 
 
 def _name(plan: Plan) -> str:
-    return plan.model.called(plan.build)
+    """As the command line calls it: weights at hand by the word that was given for them."""
+    return plan.model.called(plan.build) if plan.build.repo else plan.model.name
 
 
 def _machine(machine: Machine) -> str:

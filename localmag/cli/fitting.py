@@ -13,6 +13,7 @@ from localmag.fit import Setting, Way, best, memory, weights
 from localmag.fit.weights import Weights
 from localmag.hardware import Machine
 from localmag.shape import Shape
+from localmag.store import Installed
 
 _TRIFLE = 512 * 2**20
 """Bytes that any machine has: what needs no more is not weighed, which saves half a second."""
@@ -24,7 +25,7 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     What the user asked for (a context, a KV type, GPU layers) is kept, or refused. Raises DoesNotFit, saying
     what is lacking and what would fit, and what `gguf.read_model` does.
     """
-    known = _measured(run)
+    known = measured(run.installed)
     if known is None:
         return run
     shape, held = known
@@ -67,14 +68,14 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     )
 
 
-def _measured(run: Run) -> tuple[Shape, Weights] | None:
-    """What the weights at hand are; None where nobody can tell."""
-    if run.spec.backend == "llama.cpp":
-        header = gguf.read_model(run.spec.weights)
+def measured(found: Installed) -> tuple[Shape, Weights] | None:
+    """What the weights at hand are; None where nobody can tell. Raises what `gguf.read_model` does."""
+    if found.backend == "llama.cpp":
+        header = gguf.read_model(found.weights)
         return header.shape(), weights.of_header(header)
-    model = next((m for m in catalogue.models() if m.name == run.installed.model), None)
-    if run.spec.backend == "mlx" and model and model.shape:
-        files = run.spec.weights.glob("*.safetensors")
+    model = next((m for m in catalogue.models() if m.name == found.model), None)
+    if found.backend == "mlx" and model and model.shape:
+        files = found.weights.glob("*.safetensors")
         return model.shape, Weights(0, (), (), sum(file.stat().st_size for file in files))
     return None
 

@@ -17,7 +17,6 @@ from localmag.engines import EngineSpec, select, selection
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
 
-_MOST_CONTEXT = 2**24  # tokens, for a file that does not say; far beyond any model, and safe in 32 bits
 MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
 
 
@@ -46,7 +45,13 @@ Quant = Annotated[
 ]
 Ctx = Annotated[
     int | None,
-    typer.Option("--ctx", metavar="N", min=64, help="Context in tokens, prompt and reply together."),
+    typer.Option(
+        "--ctx",
+        metavar="N",
+        min=64,
+        max=config.MOST_CONTEXT,
+        help="Context in tokens, prompt and reply together.",
+    ),
 ]
 KV = Annotated[KVChoice | None, typer.Option("--kv-type", help="Precision of the KV cache.")]
 Seed = Annotated[
@@ -146,13 +151,17 @@ def resolve(
     settings = config.load()
     host = select.host()
     name = model or settings.model or store.newest(host.able(backend.value))
+    if name is None and (quant or backend is not BackendChoice.auto):
+        name = catalogue.NEWEST  # which is not here; of the demo nobody would ask that
     choice, found = selection.ready(name or catalogue.DEMO, quant, backend.value, host)
     _require_spoken(found)
     for note in found.notes:
         warn(note)
-    asked = ctx or settings.context
+    most = found.trained or config.MOST_CONTEXT  # for a file that does not say
+    asked = ctx or min(settings.context, most)
+    if name is None:
+        asked = min(asked, most)  # it was asked of the model that the demo stands in for
     context = asked or found.context
-    most = found.trained or _MOST_CONTEXT
     if context > most:
         raise WrongUsage(
             f"{found.title} has at most {most:,} tokens of context, not {context:,}.",

@@ -5,16 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
+from localmag.cli import options
 from localmag.cli.output import confirm, say, warn
 from localmag.errors import Cancelled, NotFound
 from localmag.sanitize import sanitize
+from localmag.store import cache
 from localmag.store.inventory import take
 
 if TYPE_CHECKING:
@@ -25,17 +26,12 @@ if TYPE_CHECKING:
 _REDRAW = 0.1  # seconds between two looks at the progress
 
 
-class PullBackend(StrEnum):
-    auto = "auto"
-    llamacpp = "llama.cpp"
-    mlx = "mlx"
-
-
 def pull(
     model: Annotated[
         str, typer.Argument(metavar="MODEL[:QUANT]", help="As `magistral` or `magistral:Q8_0`.")
     ],
-    backend: Annotated[PullBackend, typer.Option("--backend", help="What will run it.")] = PullBackend.auto,
+    backend: options.Backend = options.BackendChoice.auto,
+    quant: options.Quant = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     without_weights: Annotated[
         bool, typer.Option("--without-weights", help="Only what goes with weights that are already here.")
@@ -43,13 +39,18 @@ def pull(
 ) -> None:
     """Fetch a model into the Hugging Face cache, and verify it.
 
-    The weights, and all that goes with them: what will be fetched is shown first. Stopped at any moment,
-    the same command goes on where it was. The path of the weights goes to stdout.
+    The weights, and all that goes with them: what will be fetched is shown first. Where no quant is named, it
+    is the build that fits this machine best, as `localmag fit` shows. Stopped at any moment, the same command
+    goes on where it was. The path of the weights goes to stdout.
     """
-    found, quant = catalogue.find(model)
-    build = _build(found, quant, backend)
+    found, named = catalogue.find(model)
+    quant = quant or named
     if found.not_yet:
         warn(f"localmag cannot run {found.title} yet: {found.not_yet}.")
+    if without_weights or found.shape is None:
+        build = _named(found, quant, backend.value)
+    else:
+        build = _weighed(found, quant, backend.value)
     from localmag.store import pull as store  # 0.3 s: only here is the hub's client needed
 
     plan = store.plan(found, build, warn, weights=not without_weights)
@@ -75,14 +76,49 @@ def _tell_of_copies(model: Model, build: Build) -> None:
             _note(f"  {one.path} is this build already ({one.place}); {how}.")
 
 
-def _build(model: Model, quant: str | None, backend: PullBackend) -> Build:
+def _weighed(model: Model, quant: str | None, backend: str) -> Build:
+    """The build that is named, or that this machine should have; on stderr, what speaks for or against it.
+
+    Raises NotFound if there is none such, DoesNotFit if none is named and this machine holds none.
+    """
+    from localmag.engines import advice, devices, select  # half a second: llama.cpp is asked what it can use
+
+    begun = [b for b in _begun(model) if backend in ("auto", b.backend)]
+    build = _named(model, quant, backend) if quant else None
+    if build in begun:
+        return build
+    machine = devices.machine(cache.root())
+    advised = advice.advise(model, machine, select.host(), quant=quant, backend=backend)
+    if advised.obstacle:
+        warn(advised.obstacle)
+    if build is None:
+        build, why = advice.to_pull(advised, begun)
+        if why:
+            name = model.aliases[0] if model.aliases else model.name
+            warn(f"{why}. `localmag fit {name}` shows the others, and --quant gets another.")
+    elif not advised.best.fits:
+        warn(f"{model.called(build)} does not fit this machine: {advised.best.why}")
+    return build
+
+
+def _begun(model: Model) -> list[Build]:
+    """What is in the Hugging Face cache of its builds, whole or in part."""
+    return [
+        one.build
+        for one in take().of(model)
+        if one.build and one.place == "Hugging Face cache" and one.state != "refused"
+        if one.found is None or one.found.repo == one.build.repo
+    ]
+
+
+def _named(model: Model, quant: str | None, backend: str) -> Build:
     """The build of that quant, or the first for that backend."""
-    builds = [b for b in model.builds if backend in (PullBackend.auto, b.backend)]
+    builds = [b for b in model.builds if backend in ("auto", b.backend)]
     build = model.build(quant) if quant or not builds else builds[0]
     if build in builds:
         return build
     there = ", ".join(model.called(b) for b in builds) or "another model"
-    raise NotFound(f"{model.called(build)} is no build for {backend.value}.", f"Choose {there}.")
+    raise NotFound(f"{model.called(build)} is no build for {backend}.", f"Choose {there}.")
 
 
 def size(count: int) -> str:

@@ -50,10 +50,15 @@ class Interruptible:
         self._event.set()
 
 
+def what_runs(run: Run) -> str:
+    """Why this backend, where another could have run it."""
+    return f"{run.backend.backend} runs it: {run.backend.why}." if run.backend.open else ""
+
+
 def say_what_runs(run: Run) -> None:
     """Nobody should take the demo for Magistral, or wonder why one backend runs and not the other."""
-    if run.backend.open:
-        warn(f"{run.backend.backend} runs it: {run.backend.why}.")
+    if said := what_runs(run):
+        warn(said)
     if run.stands_in:
         warn(f"No Magistral is on this machine yet, so the bundled demo answers. {how_to_get_magistral()}")
 

@@ -75,7 +75,7 @@ def advise(
     named = bool(quant) or backend != "auto"
     among = _among(model, host, machine, quant, backend)
     plans = fit.plans(model, machine, context=context, quant=quant, kv_type=kv_type, backend=among)
-    smaller = fit.sibling(plans[0], machine, _runnable(host, backend), context=context, kv_type=kv_type)
+    smaller = fit.sibling(plans[0], machine, runnable(host, backend), context=context, kv_type=kv_type)
     better = plans[0].backend if plans[0].fits and len({p.backend for p in plans}) > 1 else None
     try:
         choice = select.choose(
@@ -94,7 +94,7 @@ def advise(
 
 
 def to_pull(advice: Advice, begun: Sequence[Build] = ()) -> tuple[Build, str]:
-    """The build to fetch where nobody named one, and why, in one line.
+    """The build to fetch where nobody named one, and why, in one line; "" where that goes without saying.
 
     That is the best, unless others were `begun` (or are here whole): the same command goes on with those, as
     the memory that is free, and so what fits best, changes from day to day.
@@ -103,22 +103,24 @@ def to_pull(advice: Advice, begun: Sequence[Build] = ()) -> tuple[Build, str]:
     """
     best = advice.best
     if begun:
-        build = best.build if best.build in begun else begun[0]
-        why = f"{best.model.called(build)} is here, or a part of it, and the pull goes on with that"
-        if best.fits and best.build != build:
-            why += f"; {best.model.called(best.build)} would fit this machine better"
-        return build, why
+        if best.build in begun or not best.fits:
+            return (best.build if best.build in begun else begun[0]), ""
+        begun_name, best_name = (best.model.called(build) for build in (begun[0], best.build))
+        why = f"{begun_name} is here, or a part of it, though {best_name} would fit this machine better"
+        return begun[0], why
     if not best.fits:
         raise does_not_fit(advice)
-    return best.build, advice.why
+    smaller = advice.smaller
+    other = f"; {smaller.model.called(smaller.build)}, a smaller model, would be quicker" if smaller else ""
+    return best.build, advice.why + other
 
 
 def does_not_fit(advice: Advice) -> DoesNotFit:
     """What is lacking, and what would do."""
     best, smaller = advice.best, advice.smaller
     anyway = f"`localmag pull {best.model.called(best.build)}` fetches it all the same"
-    todo = f"Free some memory; {anyway}."
-    if smaller:
+    todo = f"Free some memory; {anyway}." if best.build.repo else "Free some memory, or take a smaller --ctx."
+    if smaller and best.build.repo:
         todo = f"`localmag pull {smaller.model.called(smaller.build)}` gets {smaller.model.title}; {anyway}."
     return DoesNotFit(f"{best.model.title} does not fit this machine: {best.why}", todo)
 
@@ -128,7 +130,7 @@ def _first(backend: str, plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
     return tuple(sorted(plans, key=lambda plan: (not plan.fits, plan.backend != backend)))
 
 
-def _runnable(host: Host, backend: str) -> str:
+def runnable(host: Host, backend: str) -> str:
     """What `fit.plans` calls the backends that could run here."""
     able = host.able()
     return able[0] if backend == "auto" and len(able) == 1 else backend
@@ -137,6 +139,6 @@ def _runnable(host: Host, backend: str) -> str:
 def _among(model: Model, host: Host, machine: Machine, quant: str | None, backend: str) -> str:
     """The same, but a quant that is named is one whatever is installed."""
     if backend != "auto" or not quant:
-        return _runnable(host, backend)
+        return runnable(host, backend)
     of = {b.backend for b in model.builds if b.quant.lower() == quant.lower()}
-    return of.pop() if len(of) == 1 else _runnable(host, backend)
+    return of.pop() if len(of) == 1 else runnable(host, backend)

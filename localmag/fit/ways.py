@@ -231,7 +231,7 @@ def _mlx(shape: Shape, weights: Weights, machine: Machine) -> _Trier:
 
     def trier(context: int, kind: KVType) -> Way:
         need = mlx.need(shape, weights.total, context, kind, room.place)
-        setting = Setting(context, kind, shape.layers + 1)
+        setting = Setting(context, kind, shape.layers + 1 if device else 0)
         return Way(setting, (need,), (room,), need.total <= room.usable, speed.decode([(read, rate)]), True)
 
     return trier

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 
 from localmag.tui.app import SAVING_S, ChatApp
-from localmag.tui.getting.offers import Models, Offer, Sight
+from localmag.tui.getting.offers import Models, Offer, Sight, Wish
 from localmag.tui.opening import Label, Opening
 from localmag.tui.worker import Conversation, Fitted, Opener, Report
 
@@ -20,6 +20,7 @@ __all__ = [
     "Opening",
     "Report",
     "Sight",
+    "Wish",
     "run",
 ]
 

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
+from localmag import catalogue
 from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
 from localmag.tui.getting import offers
@@ -47,14 +48,21 @@ class ChooseScreen(Screen[Offer | None]):
         self.sight: Sight | None = None
 
     def compose(self) -> ComposeResult:
-        welcome = "Welcome to localmag. No model is on this machine yet." if self._first else "Get a model"
-        yield Static(welcome, id="choose-title")
+        yield Static(self._welcome(), id="choose-title", markup=False)
         yield Static("Looking at what this machine can hold…", id="choose-machine", markup=False)
         yield Static("", id="choose-note", markup=False)
         yield Static("", id="choose-head", markup=False)
         yield Table(compact=True)
         yield Static("", id="choose-why", markup=False)
         yield Footer(show_command_palette=False)
+
+    def _welcome(self) -> str:
+        if not self._first:
+            return "Get a model"
+        if not self._models.wish.model:
+            return "Welcome to localmag. No model is on this machine yet."
+        model, _ = catalogue.find(self._models.wish.model)
+        return f"{sanitize(model.title)} is not on this machine yet."
 
     def on_mount(self) -> None:
         self.action_look()
@@ -122,13 +130,22 @@ class ChooseScreen(Screen[Offer | None]):
         table = self.query_one(Table)
         there = {option.id: place for place, option in enumerate(table.options) if option.id}
         chosen = next((o.name for o in self.sight.offers if o.chosen), None)
-        for wanted in (name, self._preferred, chosen):
+        for wanted in (name, self._preferred, self._wished, chosen):
             if wanted in there:
                 table.highlighted = there[wanted]
                 break
         else:
             table.highlighted = next(iter(there.values()))
         table.call_after_refresh(table.scroll_to_highlight)
+
+    @property
+    def _wished(self) -> str | None:
+        """The build that was named on the command line, if any was."""
+        wish = self._models.wish
+        if not self._first or not wish.model or not wish.quant:
+            return None
+        model, _ = catalogue.find(wish.model)
+        return next((model.called(b) for b in model.builds if b.quant.lower() == wish.quant.lower()), None)
 
     def _offer(self, option: Option | None) -> Offer | None:
         if option is None or self.sight is None:
@@ -171,7 +188,7 @@ def _heading(offer: Offer) -> Content:
 
 
 def _why(offer: Offer, *, brief: bool) -> Content:
-    mark = "Recommended for this machine. " if offer.chosen else "" if offer.fits else "Does not fit. "
+    mark = ("Recommended for this machine. " if offer.chosen else "") if offer.fits else "Does not fit. "
     if brief:
         return Content(sanitize(mark + offer.why))
     licence = f"  licence {offer.model.licence}"

@@ -3,51 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from localmag import amounts, catalogue, fit
 from localmag.catalogue import Build, Model
 from localmag.engines import select
-from localmag.errors import NotFound
+from localmag.engines.advice import Advice, advise, runnable
+from localmag.engines.select import Host
+from localmag.errors import NotFound, WrongUsage
 from localmag.hardware import Machine
 from localmag.store import inventory
 from localmag.store.inventory import Inventory
-from localmag.tui.getting.offers import Offer, Sight
+from localmag.tui.getting.offers import Offer, Sight, Wish
 
 
-def sight(machine: Machine) -> Sight:
+def sight(machine: Machine, host: Host | None = None, ask: Wish | None = None) -> Sight:
     """Every build that something installed could run, best first; models that cannot be held come last.
 
-    The one to take is the newest model's best, or its largest sibling that holds where no build of it does.
+    The one to take is the best of the model that is asked for (else of the newest), or the largest other that
+    holds where no build of it does: what `localmag fit` and `localmag pull` say.
     """
+    host, ask = host or select.host(), ask or Wish()
     there = inventory.take()
-    backend = "llama.cpp" if "mlx" in select.host().obstacles else "auto"
-    plans = {model.name: _plans(model, machine, backend) for model in catalogue.models()}
-    newest, _ = catalogue.find(catalogue.NEWEST)
-    best = next(iter(plans[newest.name]), None)
-    sibling = fit.sibling(best, machine) if best else None
-    chosen = best if best and best.fits else sibling
+    asked, _ = catalogue.find(ask.model or catalogue.NEWEST)
+    advised = _advised(asked, machine, host, ask)
+    plans = {model.name: _plans(model, machine, host, ask) for model in catalogue.models()}
+    if advised:
+        plans[asked.name] = advised.plans
+    chosen = advised.taken if advised else None
+    first = asked.name if ask.model else chosen.model.name if chosen else ""
     taken = (chosen.model.name, chosen.build) if chosen else None
     offers = [
         _offer(plan, there, machine.disk_free, chosen=(plan.model.name, plan.build) == taken)
-        for name in sorted(plans, key=lambda name: _place(name, plans[name], taken))
+        for name in sorted(plans, key=lambda name: _place(name, plans[name], first))
         for plan in plans[name]
     ]
     offers += [o for model in catalogue.models() if model.shape is None for o in _unweighed(model, there)]
-    notes = [f"{n.what} {n.todo}".strip() for n in machine.notes]
-    if sibling and sibling is not chosen:
-        notes.append(_quicker(sibling))
-    if best and chosen is None:
-        notes.append("No model of the catalogue fits this machine; the demo does.")
-    return Sight(told(machine), tuple(offers), tuple(notes))
+    return Sight(told(machine), tuple(offers), tuple(_notes(machine, asked, advised, ask)))
 
 
-def _plans(model: Model, machine: Machine, backend: str) -> tuple[fit.Plan, ...]:
+def _advised(model: Model, machine: Machine, host: Host, ask: Wish) -> Advice | None:
+    """None for a model whose shape is not known, or for which nothing here could run a build."""
+    with suppress(NotFound, WrongUsage):
+        return advise(model, machine, host, context=ask.context, kv_type=ask.kv_type, backend=ask.backend)
+    return None
+
+
+def _plans(model: Model, machine: Machine, host: Host, ask: Wish) -> tuple[fit.Plan, ...]:
     """None of a model whose shape is not known, or for which nothing here could run a build."""
+    backend = runnable(host, ask.backend)
+    if not host.able(ask.backend):
+        return ()
     try:
-        return fit.plans(model, machine, backend=backend)
+        return fit.plans(model, machine, context=ask.context, kv_type=ask.kv_type, backend=backend)
     except NotFound:
         return ()
+
+
+def _notes(machine: Machine, asked: Model, advised: Advice | None, ask: Wish) -> Iterator[str]:
+    for note in machine.notes:
+        yield f"{note.what} {note.todo}".strip()
+    if ask.model and (advised is None or not advised.best.fits):
+        yield f"{asked.title} does not fit this machine."
+    if advised and advised.choice and advised.choice.open:
+        yield f"{advised.choice.backend} runs it: {advised.choice.why}."
+    if advised and advised.best.fits and advised.smaller:
+        yield _quicker(advised.smaller)
+    if advised and advised.taken is None:
+        yield "No model of the catalogue fits this machine; the demo does."
 
 
 def _unweighed(model: Model, there: Inventory) -> Iterator[Offer]:
@@ -66,9 +90,9 @@ def _here(model: Model, build: Build, there: Inventory) -> tuple[int, bool]:
     return sum(h.size for h in copies if h.state == "partial"), any(h.usable for h in copies)
 
 
-def _place(name: str, plans: tuple[fit.Plan, ...], taken: tuple[str, Build] | None) -> tuple[bool, bool]:
-    """The model of the one to take first, and then, in the catalogue's order, those that hold at all."""
-    return taken is None or name != taken[0], not any(plan.fits for plan in plans)
+def _place(name: str, plans: tuple[fit.Plan, ...], first: str) -> tuple[bool, bool]:
+    """The model that stands first, and then, in the catalogue's order, those that hold at all."""
+    return name != first, not any(plan.fits for plan in plans)
 
 
 def _offer(plan: fit.Plan, there: Inventory, disk: int, *, chosen: bool) -> Offer:

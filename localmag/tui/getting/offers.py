@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from localmag import catalogue
 from localmag.catalogue import Build, Model
+from localmag.config import KVType
 from localmag.tui.opening import Opening
 
 GET = "Get a model"
@@ -55,6 +56,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on the command line. `model` is a name of the catalogue, "" if none was; `quant` the
+    build to begin at; `context` tokens, 0 for what the model's card advises.
+    """
+
+    model: str = ""
+    quant: str | None = None
+    backend: str = "auto"
+    context: int = 0
+    kv_type: KVType | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sight:
     """The machine in one line, what could run on it, and what its owner should know."""
 
@@ -70,6 +84,8 @@ class Models:
     look: Callable[[], Sight]
     opening: Callable[[Offer], Opening]
     """The conversation with a model that is here."""
+    wish: Wish = Wish()
+    """What `look` was told to look for."""
 
 
 def demo() -> Offer:
