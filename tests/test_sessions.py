@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,6 +33,7 @@ from localmag.types import (
     ToolCallReady,
     Usage,
 )
+from tests.hub.volumes import script
 
 SETUP = Setup("demo", "demo:Q8_0", "llama.cpp", Sampling(0.7, 0.95, 4294967294), 512, keep_reasoning=True)
 HELLO = Message.of("user", "Hello")
@@ -46,12 +46,6 @@ EVERY_PART = (
     Malformed("[/THINK]", "no reasoning was open"),
     Thinking("", closed=False),
 )
-
-
-@pytest.fixture
-def sessions() -> Iterator[Sessions]:
-    with Sessions() as store:
-        yield store
 
 
 def leftovers(store: Sessions) -> list[str]:
@@ -469,6 +463,20 @@ def test_a_file_kept_locked_is_said_to_be(sessions: Sessions, monkeypatch: pytes
     other.execute("ROLLBACK")
     other.close()
     sessions.create(HELLO, SETUP)
+
+
+def test_a_disk_that_leaves_no_room_to_read_is_said_to_be_full(tmp_path: Path) -> None:
+    ended = script(
+        tmp_path / "disk",
+        "size=4m",
+        """export LOCALMAG_HOME="$VOLUME"
+        $LOCALMAG sessions list 2>&- || exit 98
+        cat /dev/zero >"$VOLUME/filling" 2>&-
+        $LOCALMAG sessions list""",
+    )
+    assert ended.returncode == 1
+    database = tmp_path / "disk" / "data" / "sessions.db"
+    assert ended.stderr == f"localmag: The disk that holds {database} is full. Free some space, then go on.\n"
 
 
 def test_a_full_disk_is_said_to_be_and_costs_nothing_that_was_kept(sessions: Sessions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from localmag.errors import BadFile, LocalmagError, RunFailed
 
 BUSY_S = 10.0
 """How long one program waits for another's transaction, which takes milliseconds."""
+
+_SHARED = 2**20  # bytes; it takes 32 KiB for each 4,096 pages of the log
 
 _APPLICATION = 0x6C6D6167  # "lmag": tells our files from other programs' databases
 
@@ -232,7 +235,7 @@ def _told(path: Path, exc: sqlite3.Error) -> LocalmagError:
                 f"The conversations in {path} cannot be read: {exc}.",
                 "Restore a copy, or move the file away to start afresh; localmag leaves it as it is.",
             )
-        case sqlite3.SQLITE_FULL:
+        case kind if kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and _is_full(path)):
             return RunFailed(f"The disk that holds {path} is full.", "Free some space, then go on.")
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
             return RunFailed(
@@ -245,8 +248,15 @@ def _told(path: Path, exc: sqlite3.Error) -> LocalmagError:
             )
     return RunFailed(
         f"The conversations in {path} could not be read or written: {exc}.",
-        "Try again, and check the disk if it happens again.",
+        "Check that its disk has room and is sound, then try again.",
     )
+
+
+def _is_full(path: Path) -> bool:
+    """SQLite says "disk I/O error" where there is no room for what readers share beside the log."""
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _SHARED
+    return False
 
 
 # ── Health ────────────────────────────────────────────────────────────────────────────────────────
