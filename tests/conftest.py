@@ -17,6 +17,8 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
+from localmag.prompt import Codec
+from localmag.sessions import Sessions
 from tests.guard import sitecustomize as _guard  # noqa: F401  (installs its audit hook)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,6 +129,21 @@ class Demo:
     @property
     def system_prompt(self) -> Path:
         return self.folder / "SYSTEM_PROMPT.txt"
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    """Magistral's, at full size."""
+    from tests import tekken  # mistral-common takes long to import
+
+    return tekken.codec()
+
+
+@pytest.fixture
+def sessions() -> Iterator[Sessions]:
+    """The conversations of this test's home."""
+    with Sessions() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
