@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from localmag.engines import devices
 from localmag.hardware import probes
+from tests.imports import loaded_by
 
 
 def test_the_real_llama_cpp_lists_its_cpu() -> None:
@@ -31,9 +31,7 @@ def test_this_machine(tmp_path: Path) -> None:
 
 
 def test_the_program_itself_loads_nothing_native() -> None:
-    look = "import sys; from localmag.engines import devices; print('llama_cpp' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert "llama_cpp" not in loaded_by("from localmag.engines import devices")
 
 
 def test_a_library_that_does_not_load_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
