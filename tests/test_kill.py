@@ -6,7 +6,6 @@ import os
 import random
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from localmag import config, paths
 from localmag.sessions import CUT_OFF, Sessions
 from localmag.types import Stop
 from tests.conftest import Demo
+from tests.stage import intact
 from tools import synthetic_gguf
 
 LOST_AT_MOST_S = 1.0
@@ -148,12 +148,3 @@ def test_kill_9_of_the_program_loses_at_most_the_last_second(talker: Path) -> No
     while (orphans := children & processes().keys()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not orphans
-
-
-def intact(path: Path) -> None:
-    db = sqlite3.connect(path)
-    assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
-    assert db.execute("SELECT count(*) FROM arrivals").fetchone() == (0,)
-    db.close()
-    assert [p.name for p in path.parent.iterdir() if "-writing-" in p.name] == []
