@@ -6,14 +6,16 @@ One thread each: two threads of a busy machine wait for each other at every node
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from localmag.engines import EngineSpec
+from localmag.engines.host import HostedEngine, engine_for
 from localmag.prompt import Codec
+from tests.engines.hosting import Hosted
 from tests.tekken import tekken, write
 from tools import mlx_build, synthetic_gguf
 
@@ -65,3 +67,17 @@ def scripted(tmp_path: Path, tokenizer: Path) -> Callable[..., EngineSpec]:
         return EngineSpec("scripted", script, tokenizer, arguments.get("context", 4096))
 
     return make
+
+
+@pytest.fixture
+def hosted() -> Iterator[Hosted]:
+    """Makes engines that are closed at the end."""
+    made: list[HostedEngine] = []
+
+    def make(spec: EngineSpec) -> HostedEngine:
+        made.append(engine_for(spec))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()

@@ -1,106 +1,37 @@
-"""The engine's process: what arrives, what a cancel does, and what survives any death of either side."""
+"""The engine's process: what arrives from it, and what a cancel does."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from localmag import paths
 from localmag.engines import EngineSpec, host
-from localmag.engines.host import HostedEngine, engine_for
-from localmag.errors import BadFile, ContextTooSmall, EngineDied, NotFound, RunFailed
+from localmag.errors import BadFile, ContextTooSmall, NotFound, RunFailed
 from localmag.stream import fold
-from localmag.types import Done, Event, Loading, Message, Prefill, Sampling, Stop, Text, TextDelta, Turn
-
-Spec = Callable[..., EngineSpec]
-
-ASKED = Turn((Message.of("user", "How many?"),), Sampling(temperature=0), 10_000)
-SOON = 1.0
-"""Seconds that stand for `at once` on a busy machine; the bench measures the real ones."""
-
-posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups are POSIX's")
-
-
-def spell(words: str) -> list[int]:
-    return [1_000 + byte for byte in words.encode()]
-
-
-HELLO = spell("hello")
-LONG = spell("x" * 3_000)
-
-
-@pytest.fixture
-def hosted() -> Iterator[Callable[[EngineSpec], HostedEngine]]:
-    """Makes engines that are closed at the end."""
-    made: list[HostedEngine] = []
-
-    def make(spec: EngineSpec) -> HostedEngine:
-        made.append(engine_for(spec))
-        return made[-1]
-
-    yield make
-    for engine in made:
-        engine.close()
-
-
-Hosted = Callable[[EngineSpec], HostedEngine]
-
-
-def reply(engine: HostedEngine, cancel: threading.Event | None = None) -> tuple[list[Event], Done]:
-    *events, done = engine.reply(ASKED, cancel or threading.Event())
-    assert isinstance(done, Done)
-    return events, done
-
-
-def until(engine: HostedEngine, enough: Callable[[Event], bool]) -> tuple[list[Event], Iterator[Event]]:
-    """The events up to one that is enough, and the rest of the reply."""
-    events = engine.reply(ASKED, threading.Event())
-    seen: list[Event] = []
-    for event in events:
-        seen.append(event)
-        if enough(event):
-            return seen, events
-    raise AssertionError("the reply ended before")
-
-
-def is_text(event: Event) -> bool:
-    return isinstance(event, TextDelta)
-
-
-def begins(engine: HostedEngine) -> bool:
-    """Whether a reply gets as far as its first text; the rest is not waited for."""
-    seen, rest = until(engine, is_text)
-    rest.close()  # type: ignore[attr-defined]
-    return bool(seen)
-
-
-def running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def gone(pid: int, within: float = 5) -> bool:
-    end = time.monotonic() + within
-    while running(pid):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
-
+from localmag.types import Done, Loading, Message, Prefill, Sampling, Stop, Text, TextDelta, Turn
+from tests.engines.hosting import (
+    ASKED,
+    HELLO,
+    LONG,
+    SOON,
+    Hosted,
+    Spec,
+    begins,
+    gone,
+    is_text,
+    posix,
+    reply,
+    spell,
+    until,
+)
+from tests.imports import loaded_by
 
 # ── What arrives ──────────────────────────────────────────────────────────────────────────────────
 
@@ -182,12 +113,8 @@ def test_where_no_log_can_be_written_it_answers_without(
 
 
 def test_the_childs_process_holds_the_engine_and_nothing_else() -> None:
-    code = """
-import sys, localmag.engines.worker
-for name in ("textual", "typer", "rich", "huggingface_hub", "llama_cpp", "localmag.tui", "localmag.cli"):
-    assert name not in sys.modules, name
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)
+    others = {"textual", "typer", "rich", "huggingface_hub", "llama_cpp", "localmag.tui", "localmag.cli"}
+    assert not loaded_by("import localmag.engines.worker") & others
 
 
 def test_files_in_the_working_folder_are_not_imported(
@@ -297,11 +224,10 @@ def test_a_new_reply_ends_the_one_before(hosted: Hosted, scripted: Spec) -> None
     assert done.stop is Stop.CANCELLED
 
 
+@posix
 def test_a_child_that_does_not_hear_is_ended(
     hosted: Hosted, scripted: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if sys.platform == "win32":
-        pytest.skip("needs SIGSTOP")
     monkeypatch.setattr(host, "_PATIENCE_S", 0.3)
     engine, cancel = hosted(scripted(LONG, id_s=0.01)), threading.Event()
     for event in engine.reply(ASKED, cancel):
@@ -346,192 +272,3 @@ def test_close_in_the_middle_ends_the_reply_as_cancelled(hosted: Hosted, scripte
     assert gone(pid)
     with pytest.raises(RunFailed, match="closed"):
         reply(engine)
-
-
-# ── Deaths ────────────────────────────────────────────────────────────────────────────────────────
-
-
-@posix
-@pytest.mark.timeout(300)
-def test_kill_nine_in_mid_reply_twenty_times(hosted: Hosted, tiny: EngineSpec) -> None:
-    """Real llama.cpp: what had arrived is kept, we live, the next reply works, no child is left."""
-    engine = hosted(replace(tiny, context=4096))
-    pids: list[int] = []
-    for round in range(20):
-        events = engine.reply(ASKED, threading.Event())
-        seen = list(islice((event for event in events if is_text(event)), 1 + round % 5))
-        assert engine.pid
-        pids.append(engine.pid)
-        os.kill(engine.pid, signal.SIGKILL)
-        with pytest.raises(EngineDied, match="SIGKILL") as raised:
-            seen.extend(events)
-        assert len(fold(seen)[0].text) > 0  # type: ignore[union-attr]
-        assert str(engine.log) in raised.value.todo
-    assert begins(engine)
-    assert len(set(pids)) == 20
-    assert all(gone(pid) for pid in pids)
-
-
-@posix
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGTERM])
-@pytest.mark.parametrize("when", [Loading, Prefill, TextDelta])
-def test_any_death_at_any_moment(hosted: Hosted, scripted: Spec, how: signal.Signals, when: type) -> None:
-    engine = hosted(scripted(LONG, HELLO, load_s=0.3, chunk_s=0.3, id_s=0.01))
-    seen, rest = until(engine, lambda event: isinstance(event, when))
-    assert engine.pid
-    os.kill(engine.pid, how)
-    with pytest.raises(EngineDied, match=how.name):
-        seen.extend(rest)
-    assert begins(engine)
-
-
-@posix
-def test_a_crash_leaves_its_stack_in_the_log(hosted: Hosted, scripted: Spec) -> None:
-    engine = hosted(scripted(LONG, id_s=0.01))
-    _, rest = until(engine, is_text)
-    assert engine.pid
-    os.kill(engine.pid, signal.SIGABRT)
-    with pytest.raises(EngineDied):
-        list(rest)
-    assert engine.log
-    assert "Fatal Python error: Aborted" in engine.log.read_text("utf-8")
-
-
-@posix
-def test_a_death_between_replies_is_not_noticed(hosted: Hosted, scripted: Spec) -> None:
-    engine = hosted(scripted(HELLO))
-    reply(engine)
-    pid = engine.pid
-    assert pid
-    os.kill(pid, signal.SIGKILL)
-    while engine.pid:
-        time.sleep(0.01)
-    assert fold(reply(engine)[0]) == (Text("hello"),)
-
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        "print('Hello from a library that prints', flush=True); input()",
-        "import os; os.write(1, bytes(100_000)); input()",
-        "import os, struct; os.write(1, struct.pack('<4sI', b'lmag', 9) + b'no pickle'); input()",
-        "import os, pickle, struct; os.write(1, struct.pack('<4sI', b'lmag', 5) + pickle.dumps(7))",
-        "raise SystemExit(3)",
-        "",
-    ],
-    ids=["text", "zeros", "no pickle", "no frame", "exit 3", "exit 0"],
-)
-def test_garbage_on_the_pipe_is_a_death(
-    hosted: Hosted, scripted: Spec, monkeypatch: pytest.MonkeyPatch, code: str
-) -> None:
-    monkeypatch.setattr(host, "_CODE", code)
-    engine = hosted(scripted(HELLO))
-    with pytest.raises(EngineDied):
-        reply(engine)
-    monkeypatch.undo()
-
-
-PARENT = """
-import sys, threading, time
-from pathlib import Path
-from localmag.engines import EngineSpec
-from localmag.engines.host import engine_for
-from localmag.types import Message, Sampling, TextDelta, Turn
-
-backend, weights, tokenizer, when = sys.argv[1:]
-engine = engine_for(EngineSpec(backend, Path(weights), Path(tokenizer), 4096, threads=1))
-asked = Turn((Message.of("user", "How many?"),), Sampling(temperature=0), 10_000)
-
-def talk():
-    for event in engine.reply(asked, threading.Event()):
-        if type(event).__name__ == when:
-            print(engine.pid, flush=True)
-            time.sleep(0.001)
-
-thread = threading.Thread(target=talk, daemon=True)
-thread.start()
-thread.join()
-"""
-
-
-CARELESS = """
-import sys, threading
-from pathlib import Path
-from localmag.engines import EngineSpec
-from localmag.engines.host import engine_for
-from localmag.types import Message, Sampling, Turn
-
-weights, tokenizer, when = sys.argv[1:]
-engine = engine_for(EngineSpec("scripted", Path(weights), Path(tokenizer), 4096))
-arrived = threading.Event()
-
-def talk():
-    for event in engine.reply(Turn((Message.of("user", "?"),), Sampling(), 10_000), threading.Event()):
-        if type(event).__name__ == when:
-            arrived.set()
-
-if when == "start":
-    engine.start()
-else:
-    threading.Thread(target=talk, daemon=True).start()
-    arrived.wait()
-print(engine.pid)
-"""
-
-
-def start_parent(spec: EngineSpec, when: str) -> tuple[subprocess.Popen[str], int]:
-    """A program with an engine in the middle of a reply, and its engine's process id."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PARENT, spec.backend, str(spec.weights), str(spec.tokenizer), when],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout
-    return process, int(process.stdout.readline())
-
-
-@posix
-@pytest.mark.parametrize("when", ["Loading", "Prefill", "TextDelta"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_the_parents_death_leaves_no_child(scripted: Spec, when: str, how: signal.Signals) -> None:
-    load_s = 20 if when == "Loading" else 0
-    process, child = start_parent(scripted(LONG, load_s=load_s, chunk_s=0.1, id_s=0.01), when)
-    os.kill(process.pid, how)
-    process.wait()
-    assert gone(child)
-
-
-@pytest.mark.parametrize("when", ["start", "Loading", "Prefill", "TextDelta"])
-def test_a_program_that_ends_without_closing_leaves_nothing_behind(scripted: Spec, when: str) -> None:
-    load_s = 20 if when in ("start", "Loading") else 0
-    spec = scripted(LONG, load_s=load_s, chunk_s=0.1, id_s=0.01)
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", CARELESS, str(spec.weights), str(spec.tokenizer), when],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-    if sys.platform != "win32":
-        assert gone(int(done.stdout))
-
-
-@posix
-def test_the_parents_death_ends_native_work_too(slow: EngineSpec) -> None:
-    process, child = start_parent(slow, "TextDelta")
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert gone(child)
-
-
-@posix
-def test_ctrl_c_in_the_terminal_is_for_the_program_alone(scripted: Spec) -> None:
-    process, child = start_parent(scripted(LONG, id_s=0.01), "TextDelta")
-    os.killpg(process.pid, signal.SIGSTOP)  # so that it cannot end its child
-    os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.3)
-    assert running(child)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert gone(child)

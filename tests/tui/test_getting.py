@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from localmag.tui.getting.table import head, row
 from localmag.tui.getting.tally import Tally
 from localmag.tui.getting.telling import told
 from tests.hub.own import own_model
+from tests.imports import loaded_by
 from tests.tui.driving import driven
 from tests.tui.fakes import app_of
 from tests.tui.newcomer import World, at_the_table
@@ -256,9 +255,7 @@ def test_amounts_are_said_as_people_say_them(said: str, expected: str) -> None:
 
 
 def test_nothing_of_it_is_imported_for_a_chat_with_a_model_that_is_here() -> None:
-    look = "import sys, localmag.tui, localmag.cli.chat; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    loaded = loaded_by("import localmag.tui, localmag.cli.chat")
     ours = {name for name in loaded if name.startswith("localmag.tui.getting.")}
     assert ours == {"localmag.tui.getting.offers"}
     assert not loaded & {"huggingface_hub", "localmag.fit", "localmag.store.pull"}
