@@ -16,6 +16,8 @@ Foreign exceptions are turned into these once, where they enter, with `raise …
 
 from __future__ import annotations
 
+_LONGEST = 1_000  # characters: a path fits, and what a user typed may be echoed whole
+
 
 class LocalmagError(Exception):
     """`what` happened and what `todo` about it: one sentence each, both shown to the user."""
@@ -24,9 +26,9 @@ class LocalmagError(Exception):
     http_status = 500
 
     def __init__(self, what: str, todo: str) -> None:
-        super().__init__(what, todo)
-        self.what = what
-        self.todo = todo
+        self.what = cut(what)
+        self.todo = cut(todo)
+        super().__init__(self.what, self.todo)
 
     def __str__(self) -> str:
         return f"{self.what} {self.todo}"
@@ -72,3 +74,10 @@ class BadFile(LocalmagError):
 class Cancelled(LocalmagError):
     exit_code = 130
     http_status = 499
+
+
+def cut(text: str) -> str:
+    """`text`, without its middle where it is longer than anybody would read."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST - 303]} … {text[-300:]}"

@@ -65,3 +65,12 @@ def test_what_is_shown_is_both(kind: type[LocalmagError]) -> None:
     error = kind("It broke.", "Mend it.")
     assert str(error) == "It broke. Mend it."
     assert (error.what, error.todo) == ("It broke.", "Mend it.")
+
+
+def test_what_is_echoed_is_cut_where_it_is_longer_than_anybody_reads() -> None:
+    error = errors.NotFound(f"There is no model named {'9' * 100_000}.", "Choose another.")
+    assert len(str(error)) < 1_100
+    assert error.what.startswith("There is no model named 999")
+    assert error.what.endswith("999.")
+    assert str(error).endswith("Choose another.")
+    assert errors.cut(error.what) == error.what

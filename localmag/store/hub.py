@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag.errors import HubFailed, LocalmagError, NotFound
+from localmag.forms import shown
 from localmag.store import transport
 
 _BUSY = (408, 429, 500, 502, 503, 504)
@@ -85,14 +86,21 @@ def listing(repo: str, tell: Tell) -> Listing:
         told = patiently(lambda: _json(f"{url}?blobs=true"), tell)
         try:
             info = ModelInfo(**told)  # type: ignore[no-untyped-call]
-            files = tuple(filter(None, map(_remote, info.siblings or [])))
+            files, refused = _apart(info.siblings or [])
             licence = _licence(info)
         except (LookupError, TypeError, AttributeError) as exc:
             raise ValueError("JSON, but no listing") from exc
         if info.gated:
             patiently(lambda: _require_access(f"{url}/auth-check"), tell)
+    left_out = (
+        f"{len(refused)} of the files that the hub lists in {repo} cannot be fetched: {''.join(refused[:1])}."
+    )
+    if refused and not files:
+        raise HubFailed(left_out, "Check HF_ENDPOINT, and that this repository is to be trusted.")
     if not info.sha or not files:
         raise HubFailed(f"The hub's listing of {repo} is empty.", "Check HF_ENDPOINT, and try again later.")
+    if refused:
+        tell(left_out)
     return Listing(repo, str(info.sha), files, licence)
 
 
@@ -109,13 +117,21 @@ def _json(url: str) -> Any:
         raise ValueError("no listing ever was so deep") from exc
 
 
-def _remote(sibling: Any) -> Remote | None:
-    """A file as the listing tells it; None if it tells too little, or has a name that cannot be shown."""
-    name, lfs = sibling.rfilename, sibling.lfs
-    size, etag = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
-    if type(size) is not int or size < 0 or not isinstance(etag, str):
-        return None
-    return Remote(name, size, etag) if name.isprintable() and len(name) <= _LONGEST_NAME else None
+def _apart(siblings: Iterable[Any]) -> tuple[tuple[Remote, ...], list[str]]:
+    """The files as the listing tells them, and of those that cannot be used each one's name, and why."""
+    files, refused = [], []
+    for sibling in siblings:
+        name, lfs = sibling.rfilename, sibling.lfs
+        size, etag = (lfs.size, lfs.sha256) if lfs else (sibling.size, sibling.blob_id)
+        if type(size) is not int or size < 0 or not isinstance(etag, str):
+            refused.append(f"{shown(name)} has no size or no digest")
+        elif not name.isprintable():
+            refused.append(f"{shown(name)} has control characters in its name")
+        elif len(name) > _LONGEST_NAME:
+            refused.append(f"the name {shown(name)} is too long")
+        else:
+            files.append(Remote(name, size, etag))
+    return tuple(files), refused
 
 
 def _licence(info: ModelInfo) -> str:
@@ -164,12 +180,18 @@ def stream(repo: str, commit: str, file: Remote, start: int) -> Iterator[Stream]
 
 
 def _require_same(repo: str, file: Remote, own: httpx2.Response) -> None:
-    """Notice before 14 GB have arrived that they are not those that were listed."""
+    """Notice before 14 GB have arrived that they are not those that were listed, or not as many."""
     linked = _SHA256.search(own.headers.get("X-Linked-Etag", ""))
     if linked and len(file.etag) == 64 and linked[0] != file.etag:
         raise HubFailed(
             f"{file.path} of {repo} has changed since it was listed.",
             "Run this again to fetch what is there now.",
+        )
+    length = own.headers.get("X-Linked-Size", "")
+    if length.isdecimal() and length != str(file.size):
+        raise HubFailed(
+            f"The hub listed {file.path} of {repo} with {file.size} bytes, and now says {shown(length)}.",
+            "Run this again later, and check HF_ENDPOINT.",
         )
 
 

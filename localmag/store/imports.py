@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from localmag import paths
+from localmag import files, paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ def forget(path: Path) -> None:
 
 def every() -> Iterator[Import]:
     for file in sorted(_folder().glob("*.json")):
-        with suppress(OSError, ValueError, TypeError, KeyError):  # not ours: then nothing is known
-            told = json.loads(file.read_bytes())
+        with suppress(ValueError, TypeError, KeyError):  # not ours: then nothing is known
+            told = files.json_object(file)
             one = Import(str(told["name"]), Path(told["path"]))
             if one.path.is_absolute() and _file(one.path) == file:
                 yield one

@@ -11,7 +11,6 @@ Nothing here is trusted: a name from a manifest is held to its form before it be
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from localmag.files import json_object
 from localmag.store import cache, imports
 
 Place = Literal["localmag", "Hugging Face cache", "LM Studio", "Ollama", "import"]
@@ -30,7 +30,6 @@ _PART = re.compile(r"-(\d{5})-of-(\d{5})$")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # one part of an Ollama name
 _WEIGHTS = "application/vnd.ollama.image.model"
-_MOST_JSON = 4 * 2**20  # bytes of a manifest or of settings; true ones are a few thousand
 _MOST_FOLDERS = 5_000  # looked into below one place: beyond any collection, short of a whole disk
 
 
@@ -132,7 +131,7 @@ def _lm_studio_folders() -> Iterator[Path]:
         named = pointer.read_text("utf-8", "replace").strip()
         homes[:0] = [Path(named)] if _is_absolute(named) else []
     for folder in homes:
-        configured = _json(folder / "settings.json").get("downloadsFolder")
+        configured = json_object(folder / "settings.json").get("downloadsFolder")
         if isinstance(configured, str) and _is_absolute(configured):
             yield Path(configured)
         yield folder / "models"
@@ -156,7 +155,7 @@ def _manifests(root: Path, tell: Tell) -> Iterator[tuple[str, dict[str, Any]]]:
                 for tag in _listed(model, tell):
                     parts = (host.name, namespace.name, model.name, tag.name)
                     if all(_PLAIN.fullmatch(part) for part in parts):
-                        yield _ollama_name(*parts), _json(tag)
+                        yield _ollama_name(*parts), json_object(tag)
 
 
 def _ollama_name(host: str, namespace: str, model: str, tag: str) -> str:
@@ -223,7 +222,7 @@ def _mlx(folder: Path, files: list[Path], place: Place, label: str, hints: tuple
     if not tensors or not any(p.name == "config.json" for p in files):
         return None
     called = " ".join((folder.name, label, *hints)).lower()
-    if "mlx" not in called and "quantization" not in _json(folder / "config.json"):
+    if "mlx" not in called and "quantization" not in json_object(folder / "config.json"):
         return None
     return Found(place, folder, tensors, label or folder.name, (folder.name, *hints))
 
@@ -290,14 +289,3 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
         return False
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A small JSON object, {} if that is not what the file holds."""
-    try:
-        if not is_regular(path) or path.stat().st_size > _MOST_JSON:
-            return {}
-        told = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return told if isinstance(told, dict) else {}

@@ -8,7 +8,6 @@ the hub's own do they get the name under which any tool would find them.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import shutil
@@ -24,6 +23,8 @@ from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # 
 from localmag import catalogue, gguf
 from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, DoesNotFit, NotFound, RunFailed, WrongUsage
+from localmag.files import json_object
+from localmag.forms import shown
 from localmag.store import cache, digest, download, needs, records
 from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
@@ -211,13 +212,14 @@ def contradictions(plan: Plan) -> list[str]:
     shape = plan.model.shape
     if file is None or shape is None:
         return []
-    try:
-        told = json.loads(cache.pointer(file.repo, file.commit, file.path).read_bytes())
-        pairs = [(key, told[key], getattr(shape, ours)) for key, ours in _SHAPE.items() if key in told]
-    except (OSError, ValueError, TypeError):
+    told = json_object(cache.pointer(file.repo, file.commit, file.path))
+    pairs = [(key, told[key], getattr(shape, ours)) for key, ours in _SHAPE.items() if key in told]
+    if not told:
         return [f"{PARAMS} of {file.repo} cannot be read, so the catalogue's shape is not confirmed"]
     return [
-        f"{PARAMS} says {key} {theirs}, the catalogue {ours}" for key, theirs, ours in pairs if theirs != ours
+        f"{PARAMS} says {key} {shown(theirs)}, the catalogue {ours}"
+        for key, theirs, ours in pairs
+        if theirs != ours
     ]
 
 

@@ -11,7 +11,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localmag import paths
+from localmag import files, paths
+from localmag.errors import BadFile
+from localmag.store import cache
+
+_KINDS = {"repo": str, "commit": str, "path": str, "etag": str, "size": int, "fetched": bool, "changed": int}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,7 @@ def forget(record: Record) -> None:
 
 
 def every() -> Iterator[Record]:
-    for file in sorted(_folder().glob("*.json")):
-        if record := _read(file):
-            yield record
+    return filter(None, map(_read, sorted(_folder().glob("*.json"))))
 
 
 def verified(record: Record | None, file: Path) -> bool:
@@ -72,10 +74,15 @@ def verified(record: Record | None, file: Path) -> bool:
 
 
 def _read(file: Path) -> Record | None:
+    """None if it is not there, or not ours: then nothing is known."""
+    told = files.json_object(file)
     try:
-        told = json.loads(file.read_bytes())
-        return Record(**told | {"earlier": tuple(told.get("earlier", ()))})
-    except (OSError, ValueError, TypeError, AttributeError):  # not there, or not ours: then nothing is known
+        record = Record(**told | {"earlier": tuple(told.get("earlier", ()))})
+        cache.blob(record.repo, record.etag)
+        cache.safe(record.path)
+        ours = all(type(getattr(record, name)) is kind for name, kind in _KINDS.items())
+        return record if ours and _file(record.repo, record.etag) == file else None
+    except (TypeError, BadFile):
         return None
 
 

@@ -31,3 +31,10 @@ def test_a_model_of_ones_own_without_a_shape_cannot_be_told(localmag: RunLocalma
 
 def test_what_cannot_run_yet_is_said_to(localmag: RunLocalmag) -> None:
     assert "cannot run Mistral Small 4 yet" in localmag("fit", "mistral-small:4").stderr
+
+
+def test_no_context_is_too_large_to_be_refused(localmag: RunLocalmag) -> None:
+    for number in ("16777217", "9" * 400, "9" * 5000):
+        done = localmag("fit", "--ctx", number)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr

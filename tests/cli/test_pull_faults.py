@@ -328,6 +328,38 @@ def test_names_and_licences_steer_no_terminal(hub: Hub, run: Zygote) -> None:
         assert "\nlocalmag: all is well" not in said
 
 
+def test_a_size_that_is_not_so_is_told_at_once(hub: Hub, run: Zygote) -> None:
+    file = hub.repos[WEIGHTS_REPO].files[WEIGHTS]
+    for claimed in (0, 1_000, file.size - 1, file.size + 1):
+        file.claimed = claimed
+        done = run("pull", "magistral:Q4_K_M", "--yes")
+        assert done.returncode == (6 if claimed == 0 else 5), done.stderr
+        assert two_sentences(done.stderr)
+        assert hub.sent.pop(WEIGHTS, 0) <= file.size  # in one connection: it is not asked for again
+        assert "magistral:Q4_K_M" not in listed(run)
+    assert f"with {file.size + 1} bytes, and now says" in done.stderr
+    file.claimed = -1
+    assert run("pull", "magistral:Q4_K_M", "--yes").returncode == 0
+    assert not leftovers()
+
+
+def test_a_listing_of_names_that_cannot_be_shown_says_so(hub: Hub, run: Zygote) -> None:
+    own_model(file="*Q8_0.gguf")
+    hub.add("me/mine", {"tekken.json": b"{}"})
+    for name, why in (("a\x1b[2J-Q8_0.gguf", "control characters"), ("a" * 600 + "-Q8_0.gguf", "too long")):
+        hub.add("me/mine-GGUF", {name: weights(4_000)})
+        done = run("pull", "mine", "--yes")
+        assert done.returncode == 5, done.stderr
+        assert two_sentences(done.stderr)
+        assert "1 of the files that the hub lists in me/mine-GGUF cannot be fetched" in done.stderr
+        assert why in done.stderr
+        assert "\x1b" not in done.stderr
+        hub.add("me/mine-GGUF", {name: weights(4_000), "b-Q8_0.gguf": weights(4_000)})
+        done = run("pull", "mine", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert why in done.stderr
+
+
 def test_a_licence_of_their_own_is_told_with_its_address(hub: Hub, pull: Pull) -> None:
     repo = hub.repos[WEIGHTS_REPO]
     repo.licence, repo.card = "other", {"license_name": "mrl", "license_link": "https://mistral.ai/mrl"}
