@@ -8,13 +8,15 @@ key, a hundred kilobytes would hold up the next paint for minutes, and each line
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from textual.events import Key, Paste
 from textual.message import Message
 
 BURST = 40
-"""Keys come together from which they are a paste. Nobody types as many while a screen is painted."""
+"""Keys come together from which they are a paste."""
+TYPED_S = 0.01
+"""Seconds between most keys from which they were typed after all, while nobody took them."""
 
 _WRITES = {"enter": "\n", "ctrl+j": "\n", "tab": "\t"}
 
@@ -26,13 +28,19 @@ def gathered(messages: Iterable[Message], least: int = BURST) -> Iterator[Messag
     """
     for writes, run in groupby(messages, lambda message: bool(written(message))):
         keys = list(run)
-        if not writes or len(keys) < least:
+        if not writes or len(keys) < least or _typed(keys):
             yield from keys
             continue
         text = "".join(map(written, keys))
         if pasted := text.rstrip("\n"):
             yield Paste(pasted)
         yield from keys[len(pasted) : len(pasted) + 1]
+
+
+def _typed(keys: list[Message]) -> bool:
+    """By the median: a paste may come in pieces, and somebody may have typed before it."""
+    between = sorted(key.time - before.time for before, key in pairwise(keys))
+    return len(keys) > 1 and between[len(between) // 2] > TYPED_S
 
 
 def written(message: Message) -> str:

@@ -35,6 +35,20 @@ def test_the_enter_behind_a_flood_sends_it_once() -> None:
     assert told(list(gathered(keys("\n" * BURST)))) == ["enter"]
 
 
+def test_what_was_typed_while_nobody_took_it_is_no_flood() -> None:
+    typed = keys("What is 478 + 356?\nAnd 12 more than that, please?\n")
+    for place, key in enumerate(typed):
+        key.time = place * 0.08  # 150 words a minute
+    assert [name for name in told(list(gathered(typed))) if len(name) > 1] == ["enter", "enter"]
+
+
+def test_a_flood_in_pieces_behind_something_typed_is_one() -> None:
+    flood = keys("x" + CODE + "end")
+    for place, key in enumerate(flood):
+        key.time = 2.0 + place // 100 if place else 0.0
+    assert told(list(gathered(flood))) == ["x" + CODE + "end"]
+
+
 def test_keys_that_write_nothing_and_the_mouse_part_a_flood_from_what_follows() -> None:
     between = [Key("escape", "\x1b"), MouseMove(None, 0, 0, 0, 0, 0, False, False, False)]
     found = list(gathered([*keys("x" * BURST), *between, *keys("hello")]))
