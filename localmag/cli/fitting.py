@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from localmag import catalogue, gguf
 from localmag.cli.options import Run
@@ -13,7 +14,6 @@ from localmag.fit import Setting, Way, best, memory, weights
 from localmag.fit.weights import Weights
 from localmag.hardware import Machine
 from localmag.shape import Shape
-from localmag.store import Installed
 
 _TRIFLE = 512 * 2**20
 """Bytes that any machine has: what needs no more is not weighed, which saves half a second."""
@@ -25,7 +25,7 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     What the user asked for (a context, a KV type, GPU layers) is kept, or refused. Raises DoesNotFit, saying
     what is lacking and what would fit, and what `gguf.read_model` does.
     """
-    known = measured(run.installed)
+    known = measured(run.spec.backend, run.spec.weights, run.installed.model)
     if known is None:
         return run
     shape, held = known
@@ -68,14 +68,17 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     )
 
 
-def measured(found: Installed) -> tuple[Shape, Weights] | None:
-    """What the weights at hand are; None where nobody can tell. Raises what `gguf.read_model` does."""
-    if found.backend == "llama.cpp":
-        header = gguf.read_model(found.weights)
+def measured(backend: str, path: Path, name: str) -> tuple[Shape, Weights] | None:
+    """What the weights at `path` are, those of the model of that name; None where nobody can tell.
+
+    Raises what `gguf.read_model` does.
+    """
+    if backend == "llama.cpp":
+        header = gguf.read_model(path)
         return header.shape(), weights.of_header(header)
-    model = next((m for m in catalogue.models() if m.name == found.model), None)
-    if found.backend == "mlx" and model and model.shape:
-        files = found.weights.glob("*.safetensors")
+    model = next((m for m in catalogue.models() if m.name == name), None)
+    if backend == "mlx" and model and model.shape:
+        files = path.glob("*.safetensors")
         return model.shape, Weights(0, (), (), sum(file.stat().st_size for file in files))
     return None
 

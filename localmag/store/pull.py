@@ -28,7 +28,7 @@ from localmag.forms import shown
 from localmag.store import cache, digest, download, needs, records
 from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
-from localmag.store.installed import PARAMS
+from localmag.store.installed import PARAMS, TOKENIZER
 
 _SHAPE = {  # key of params.json → field of catalogue.Shape
     "n_layers": "layers", "dim": "width", "n_heads": "heads", "n_kv_heads": "kv_heads",
@@ -181,12 +181,25 @@ def fetch(plan: Plan) -> Iterator[Step]:
     on to a file and does not get on with it.
     """
     with _disk(plan.folder):
-        for file in plan.files:
+        for file in _in_order(plan):
             if not file.verified:
                 yield from _fetch(file)
             yield Verified(file)
         for repo, commit in {f.repo: f.commit for f in plan.files}.items():
             cache.set_main(repo, commit)
+
+
+def _in_order(plan: Plan) -> list[Wanted]:
+    """The small files, the tokenizer, the weights: wherever a pull ends, weights that are whole have all that
+    goes with them, and a tokenizer has its system prompt.
+    """
+
+    def place(file: Wanted) -> tuple[int, int]:
+        if file.path.endswith((".gguf", ".safetensors")) and not cache.encodes_images(file.path):
+            return 2, 0
+        return (1, 0) if file.path == TOKENIZER else (0, file.size)
+
+    return sorted(plan.files, key=place)
 
 
 @contextmanager

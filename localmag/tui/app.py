@@ -119,13 +119,21 @@ class ChatApp(App[int]):
                 self.chat.call_later(self.chat.draw)
 
     def action_help(self) -> None:
-        from localmag.tui.screens.help import HelpScreen  # rarely shown, so rarely imported
+        from localmag.tui.screens.help import CHAT, HelpScreen  # rarely shown, so rarely imported
 
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen())
+        if isinstance(self.screen, HelpScreen):
+            return
+        # What is on top may be the palette: then the keys are those of the screen that it was opened from.
+        told = (getattr(screen, "KEYS", None) for screen in reversed(self.screen_stack))
+        self.push_screen(HelpScreen(next(filter(None, told), CHAT)))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield from super().get_system_commands(screen)
+        """Of Textual's own, those that mean something here."""
+        yield SystemCommand("Keys", "What they do on this screen", self.action_help)
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand(
+            "Quit", "A partial reply is kept, and so is what has been fetched", self.action_quit
+        )
         if screen is self.chat:
             if self._models:
                 yield SystemCommand(GET, "Fetch another, or open one that is here", self.get_model)

@@ -22,7 +22,7 @@ pytest_plugins = ("tests.hub.fixtures",)
 LIMITED = """
 import resource, runpy, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
-sys.argv = ["localmag", "pull", "magistral", "--yes"]
+sys.argv = ["localmag", "pull", "magistral:Q4_K_M", "--yes"]
 runpy.run_module("localmag", run_name="__main__", alter_sys=True)
 """
 
@@ -38,7 +38,7 @@ def online(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
 # ── Full ──────────────────────────────────────────────────────────────────────────────────────────
 
 FULL = """
-$LOCALMAG pull magistral --yes >/dev/null 2>"$NOTES/first" & pull=$!
+$LOCALMAG pull magistral:Q4_K_M --yes >/dev/null 2>"$NOTES/first" & pull=$!
 until ls "$VOLUME"/hub/*GGUF/blobs/*.incomplete >/dev/null 2>&1; do sleep 0.05; done
 fallocate -l 279000000 "$VOLUME/filler"
 dd if=/dev/zero of="$VOLUME/rest" bs=4k 2>/dev/null
@@ -46,7 +46,7 @@ wait $pull; echo $?
 stat -c %s "$VOLUME"/hub/*GGUF/blobs/*.incomplete
 $LOCALMAG list --json 2>/dev/null
 rm "$VOLUME/filler" "$VOLUME/rest"
-$LOCALMAG pull magistral --yes >/dev/null 2>"$NOTES/second"; echo $?
+$LOCALMAG pull magistral:Q4_K_M --yes >/dev/null 2>"$NOTES/second"; echo $?
 $LOCALMAG list --json 2>/dev/null
 """
 
@@ -103,7 +103,7 @@ def test_a_disk_too_small_is_told_before_anything_is_fetched(hub: Hub, run: Zygo
 READ_ONLY = """
 cp -a "$FROM"/. "$VOLUME"/
 mount -o remount,ro "$VOLUME" || exit 98
-$LOCALMAG pull magistral --yes 2>"$NOTES"; echo $?
+$LOCALMAG pull magistral:Q4_K_M --yes 2>"$NOTES"; echo $?
 $LOCALMAG list --json 2>/dev/null
 """
 
@@ -156,7 +156,7 @@ def test_a_cache_on_another_volume(
     volume = tmp_path / "volume"
     monkeypatch.setenv("HF_HUB_CACHE", str(volume / "own" / "place"))
     then = "$LOCALMAG list --json && $LOCALMAG rm magistral --yes && find $VOLUME -type f"
-    lines = f"$LOCALMAG pull magistral --yes && {then}"
+    lines = f"$LOCALMAG pull magistral:Q4_K_M --yes && {then}"
     done = volumes.script(volume, "size=400m", lines)
     path, listing, *left = done.stdout.splitlines()
     assert path.startswith(str(volume))
@@ -182,7 +182,7 @@ def test_without_links_the_file_itself_is_in_its_place(
 ) -> None:
     """As on Windows without developer mode, and on disks whose file system has none."""
     env = {**online, "HF_HUB_DISABLE_SYMLINKS": "1"}
-    args = [sys.executable, "-m", "localmag", "pull", "magistral", "--yes"]
+    args = [sys.executable, "-m", "localmag", "pull", "magistral:Q4_K_M", "--yes"]
     done = subprocess.run(args, env=env, capture_output=True, encoding="utf-8", timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     path = Path(done.stdout.strip())

@@ -15,6 +15,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -110,13 +111,23 @@ class _Plain(Run):
         super().__init__(folder)
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "localmag", *args],
+                [sys.executable, "-m", "tests.hub.zygote", *args],
                 env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             )  # fmt: skip
         self.pid = self._process.pid
 
     def wait(self, timeout: float = 60) -> int:
         return self._process.wait(timeout)
+
+
+def _on_a_machine_of_24_gib() -> None:
+    """What fits is then the same wherever the tests run: of Magistral, Q4_K_M is what pull takes."""
+    from localmag.engines import devices
+    from localmag.hardware.reading import read
+    from tests.hardware.machines import GIB, LINUX
+
+    machine = read(replace(LINUX, memory_total=24 * GIB, memory_free=22 * GIB))
+    devices.machine = lambda weights: machine
 
 
 def _serve() -> None:
@@ -168,4 +179,10 @@ def _run(args: list[str], env: dict[str, str], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _on_a_machine_of_24_gib()
+    if len(sys.argv) > 1:
+        from localmag.cli import main
+
+        main()
+    else:
+        _serve()

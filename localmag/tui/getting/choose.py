@@ -18,6 +18,7 @@ from localmag.sanitize import sanitize
 from localmag.tui.getting import offers
 from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.getting.table import head, row
+from localmag.tui.screens.help import Keys
 
 LOW = 18
 """Rows under which the table needs the place of all that can be missed."""
@@ -30,6 +31,15 @@ class Table(OptionList):
 class ChooseScreen(Screen[Offer | None]):
     """Dismissed with the build that was chosen (the demo's among them), or None to leave."""
 
+    KEYS: ClassVar[Keys] = (
+        ("Up, Down", "another build; below the table stands what it takes"),
+        ("Enter", "get it, or open it if it is here: first comes a question"),
+        ("D", "the demo, which is here already"),
+        ("R", "look again, where the look at this machine failed"),
+        ("Esc, Q", "back to the chat; quit where there is none yet"),
+        ("Ctrl+P", "all commands, themes"),
+        ("Ctrl+Q", "quit"),
+    )
     CSS_PATH = ["choose.tcss", "keys.tcss"]  # noqa: RUF012 - as Textual has it
     AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -16,6 +16,7 @@ from textual.widgets import Button, Footer, Static
 
 from localmag.tui.getting.pulls import Failed, Finished, Going, Pull, Ready, State, Stopped
 from localmag.tui.getting.telling import button, told
+from localmag.tui.screens.help import Keys
 
 FRAME_S = 0.1
 """Seconds between two looks at the pull."""
@@ -30,6 +31,15 @@ class Left(Enum):
 
 
 class PullScreen(Screen[Left]):
+    KEYS: ClassVar[Keys] = (
+        ("Enter", "yes; go on; try again: what the button says"),
+        ("Esc", "stop and keep what has arrived; then back to the table"),
+        ("D, B", "chat meanwhile (with the demo, where nothing else is here)"),
+        ("R", "try again, where it failed"),
+        ("Up, Down", "scroll"),
+        ("Ctrl+P", "all commands, themes"),
+        ("Ctrl+Q", "quit; what has arrived is kept"),
+    )
     CSS_PATH = ["pulling.tcss", "keys.tcss"]  # noqa: RUF012 - as Textual has it
     AUTO_FOCUS = "#pull-yes"
     BINDINGS: ClassVar[list[BindingType]] = [

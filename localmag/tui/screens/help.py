@@ -1,4 +1,4 @@
-"""What the keys do."""
+"""What the keys of a screen do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-KEYS = (
+Keys = tuple[tuple[str, str], ...]
+"""Keys, and what they do, a line each."""
+
+CHAT: Keys = (
     ("Enter", "send; while a reply comes in, send next"),
     ("Ctrl+J, Shift+Enter", "new line"),
     ("Up, Down", "what you sent before"),
@@ -30,12 +33,17 @@ class HelpScreen(ModalScreen[None]):
     CSS_PATH = "help.tcss"
     SCROLLS: ClassVar[set[str]] = {"up", "down", "pageup", "pagedown", "home", "end"}
 
+    def __init__(self, keys: Keys = CHAT) -> None:
+        super().__init__()
+        self._keys = keys
+
     def compose(self) -> ComposeResult:
-        wide = max(len(keys) for keys, _ in KEYS)
+        wide = max(len(keys) for keys, _ in self._keys)
+        foot = "Click an answer to see its reasoning. " if self._keys is CHAT else ""
         with VerticalScroll(id="help"):
             yield Static("Keys", id="help-title")
-            yield Static("\n".join(f"{keys:<{wide}}   {what}" for keys, what in KEYS), markup=False)
-            yield Static("Click an answer to see its reasoning. Any key closes this.", id="help-foot")
+            yield Static("\n".join(f"{keys:<{wide}}   {what}" for keys, what in self._keys), markup=False)
+            yield Static(f"{foot}Any key closes this.", id="help-foot")
 
     def on_key(self, event: events.Key) -> None:
         if event.key not in self.SCROLLS:
