@@ -141,6 +141,17 @@ async def test_the_status_line_says_what_is_going_on() -> None:
         assert "context 67 / 4,096 (2%)   first token 0.2 s   31 tok/s   F1 keys" in it.text
 
 
+async def test_the_context_stays_on_the_status_line_while_the_next_question_waits() -> None:
+    gate = Gate()
+    async with running(app_of(reply("Hm.", "834."), [gate, Prefill(60, 200), Gate()])) as it:
+        await it.say("One")
+        await it.shown("● done", "context 67 / 4,096 (2%)")
+        await it.say("Two")
+        await it.shown("● waiting", "context 67 / 4,096 (2%)")
+        gate.open()
+        await it.shown("● reading the prompt 30%", "context 60 / 4,096 (1%)")
+
+
 async def test_esc_stops_and_keeps_what_had_arrived() -> None:
     async with running(app_of([ThinkingDelta("half a th"), Gate(), DONE], reply("", "Fine."))) as it:
         await it.say("Go on")

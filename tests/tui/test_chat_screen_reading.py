@@ -106,13 +106,14 @@ async def test_it_follows_the_tail_until_the_user_scrolls_up() -> None:
 
 
 async def test_copying_gives_the_source() -> None:
-    async with running(app_of(reply(THINKING, r"**So** \( x_1 \)."))) as it:
+    async with running(app_of(reply(THINKING, r"**So** \( \frac{x_1}{2} \)."))) as it:
         await it.press("f2")
         await it.shown("There is no answer to copy yet.")
         await it.say("Go")
+        await it.shown("So x₁/2.")
         await it.settle()
         await it.press("f2")
-        assert it.app.clipboard == r"**So** \( x_1 \)."
+        assert it.app.clipboard == r"**So** \( \frac{x_1}{2} \)."
         await it.press("f3")
         assert it.app.clipboard == THINKING
         await it.shown("was sent to the")
