@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.conftest import RunLocalmag
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Demo, RunLocalmag
 from tests.hub.own import own_model
 
 
@@ -38,3 +44,47 @@ def test_no_context_is_too_large_to_be_refused(localmag: RunLocalmag) -> None:
         done = localmag("fit", "--ctx", number)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+# ── Weights that are here ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_is_measured_by_what_it_says_of_itself(localmag: RunLocalmag, demo: Demo) -> None:
+    done = localmag("fit", str(demo.weights), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    (plan,) = told["plans"]
+    assert (plan["fits"], plan["context"], plan["backend"]) == (True, 1024, "llama.cpp")
+    assert sum(need["weights"] for need in plan["needs"]) == pytest.approx(
+        demo.weights.stat().st_size, rel=0.1
+    )
+    assert "localmag chat" in localmag("fit", str(demo.weights)).stderr
+
+
+def test_so_is_what_was_imported_by_its_name(localmag: RunLocalmag, demo: Demo, tmp_path: Path) -> None:
+    file = shutil.copy(demo.weights, tmp_path / "mine.gguf")
+    assert localmag("import", str(file), "--name", "tiny").returncode == 0
+    done = localmag("fit", "tiny", "--ctx", "512", "--kv-type", "q8_0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[2].split()[:4] == ["→", "tiny", "512", "q8_0"]
+    assert "`localmag chat tiny`" in done.stderr
+
+
+def test_a_context_that_no_machine_holds_is_refused_for_a_file_as_well(
+    localmag: RunLocalmag, demo: Demo
+) -> None:
+    done = localmag("fit", str(demo.weights), "--ctx", "16000000", "--kv-type", "f16")
+    trained = "trained for 1,024 tokens"
+    assert (done.returncode == 4 and "--ctx" in done.stderr) or trained in done.stderr
+
+
+def test_what_is_no_model_is_named(localmag: RunLocalmag, tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF or not")
+    assert localmag("fit", str(tmp_path / "x.gguf")).returncode == 6
+    assert localmag("fit", str(tmp_path / "y.gguf")).returncode == 3
+    assert localmag("fit", "magistrall").returncode == 3
+
+
+def test_the_smaller_model_is_weighed_at_the_context_that_is_asked_for(localmag: RunLocalmag) -> None:
+    told = json.loads(localmag("fit", "magistral:BF16", "--ctx", "4096", "--json").stdout)
+    assert told["sibling"] is None or told["sibling"]["context"] == 4096
