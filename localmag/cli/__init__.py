@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from localmag import __version__
-from localmag.errors import LocalmagError
+from localmag.errors import LocalmagError, cut
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,8 +35,9 @@ def main() -> NoReturn:
     except BrokenPipeError:
         _leave_unread()
     except OSError as exc:
+        where = f": {exc.filename}" if exc.filename else ""
         _fail(
-            f"The operating system refused ({exc.strerror or exc}).",
+            cut(f"The operating system refused ({exc.strerror or exc}{where})."),
             1,
             "Check the disk, the permissions and where the output goes.",
         )

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from localmag import __version__
+from localmag.errors import cut
 
 _HOMES = {
     "chat": ("chat", "chat"),
@@ -45,6 +46,13 @@ class Commands(TyperGroup):
         command = typer.main.get_command(found)
         command.name = cmd_name
         return command
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as exc:
+            exc.message = cut(exc.message)  # which echoes what was typed, of any length
+            raise
 
 
 app = typer.Typer(

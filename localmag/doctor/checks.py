@@ -277,5 +277,5 @@ def engine(seconds: float) -> Iterator[Check]:
 def problem(topic: str, error: LocalmagError | OSError) -> Check:
     if isinstance(error, LocalmagError):
         return Check(topic, error.what, "problem", error.todo)
-    said = error.strerror or str(error)
+    said = str(error.strerror or error) + (f": {error.filename}" if error.filename else "")
     return Check(topic, f"The operating system refused ({said}).", "problem", "Check disk and permissions.")
