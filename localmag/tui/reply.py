@@ -96,10 +96,8 @@ class Reply:
     def _saved_parts(self, message: Message) -> None:
         for part in message.parts:
             match part:
-                case Thinking(text):
-                    if self.reasoning:
-                        self.reasoning.append("\n\n")
-                    self.reasoning.append(sanitize(text))
+                case Thinking():  # told as a whole: one that was interrupted is in several parts
+                    self.reasoning = [sanitize(message.reasoning)]
                 case ToolCall(name, arguments):
                     self.notes.append(_called(name, arguments))
                 case Malformed(text, why):
@@ -147,7 +145,7 @@ class Reply:
             self.state = State.THINKING
             self._opened = now
             self._counted = 0
-            if self.reasoning:
+            if any(self.reasoning):
                 self.reasoning.append("\n\n")
         if self._first is None:
             self._first = now

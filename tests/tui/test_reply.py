@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localmag.errors import EngineDied
 from localmag.sessions import Entry, Outcome, Setup
+from localmag.stream import fold
 from localmag.tui.reply import Reply, State, earlier, percent, rate, seconds
 from localmag.types import (
     Done,
@@ -184,3 +187,21 @@ def test_seconds(value: float, text: str) -> None:
 def test_rates_and_percentages() -> None:
     assert [rate(0.31), rate(9.96), rate(1500)] == ["0.3", "10", "1,500"]
     assert [percent(-1), percent(0.456), percent(2)] == ["0%", "46%", "100%"]
+
+
+APART = st.sampled_from(
+    [Malformed("<s>", "a control token out of place"), ToolCallReady(ToolCall("f", "{}"))]
+)
+INSIDE = st.lists(APART | st.sampled_from([ThinkingDelta("a"), ThinkingDelta("b c")]))
+OUTSIDE = st.lists(APART | st.just(TextDelta("answer")))
+STRETCH = st.tuples(INSIDE, OUTSIDE).map(
+    lambda told: [ThinkingDelta(""), *told[0], ThinkingClosed(2, 1.0), *told[1]]
+)
+
+
+@given(st.lists(STRETCH, max_size=4))
+def test_saved_or_live_it_is_the_same_text(stretches: list[list[Event]]) -> None:
+    events = [event for stretch in stretches for event in stretch]
+    message = Message("assistant", fold(events))
+    for reply in (folded(*events), Reply.saved("question", Entry(1, message, 0.0))):
+        assert (reply.reasoning_text, reply.answer_text) == (message.reasoning, message.text)
