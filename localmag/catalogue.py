@@ -100,11 +100,13 @@ _ONE_WORD = Text(r"[^\s@\x00-\x1f\x7f-\x9f]{1,100}", "one word, without @")
 _REPOSITORY = Text(
     r"(?!.*(--|\.\.))[A-Za-z0-9_][A-Za-z0-9._-]{0,95}/[A-Za-z0-9_][A-Za-z0-9._-]{0,95}|", "owner/name"
 )
+_LINE = Text(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,500}", "one line")
 _COUNT, _PERHAPS = Range(1, 2**24), Range(0, 2**24)
 
 RULES: forms.Rules = {
     "name": _ONE_WORD,
     "aliases": _ONE_WORD,
+    **dict.fromkeys(("title", "licence", "tokenizer", "efforts", "mmproj", "not_yet"), _LINE),
     "context": Range(1, MOST_CONTEXT),
     "advised": Range(1, MOST_CONTEXT),
     "max_tokens": Range(1, MOST_CONTEXT),
@@ -114,7 +116,7 @@ RULES: forms.Rules = {
     "mmproj_repo": _REPOSITORY,
     # of a build
     "quant": Text(r"(\d{1,2}bit|(?!\w*bit$)[\w.-]{1,50})", "as Q4_K_M or 4bit"),
-    "file": Text(r"[^\x00-\x1f\x7f-\x9f]{1,500}", "a file's name, or a pattern"),
+    "file": _LINE,
     "gigabytes": Range(0, 100_000),
     # of a shape
     "layers": Range(1, 1000),

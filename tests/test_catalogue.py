@@ -158,6 +158,7 @@ def test_a_change_is_seen(own: Path) -> None:
         (OWN[OWN.index("[[model.build]]") :], "", "no build"),
         ('name = "my-finetune"', "", "`name` of model 1 is missing"),
         ('name = "my-finetune"', 'name = "a b"', "one word"),
+        ('licence = "MIT"', 'licence = "MIT\\u001b[31m"', "one line"),
         ('aliases = ["mine"]', "aliases = 3", "a list in brackets"),
         ('aliases = ["mine"]', "aliases = [3]", "text in quotes"),
         ('aliases = ["mine"]', 'aliases = "mine"', "a list in brackets"),

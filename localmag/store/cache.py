@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from localmag import files
 from localmag.errors import BadFile
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -203,7 +204,7 @@ def _misread(part: str) -> bool:
 
 def _main(base: Path) -> str:
     try:
-        return (base / "refs" / "main").read_text(encoding="ascii", errors="replace").strip()
+        return files.read(base / "refs" / "main").decode("ascii", "replace").strip()
     except OSError:
         return ""
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from localmag import gguf, paths
 from localmag.errors import LocalmagError
+from localmag.files import json_object
 from localmag.store.places import Found, is_regular
 
 ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "ministral3")
@@ -28,6 +29,7 @@ DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocab
 _FORM = 1  # of what is kept: another number, and all is looked at again
 _MOST_HEADER = 32 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
 _MOST_CONFIG = 4 * 2**20
+_MOST_LOOKS = 32 * 2**20  # of our own; a look takes half a thousand
 _QUANT = re.compile(
     r"(?:^|[-_.:])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|F32|FP16|MXFP4(?:_MOE)?))$",
     re.IGNORECASE,
@@ -94,8 +96,8 @@ class Looks:
             aside.replace(self._file)
 
     def _load(self) -> dict[str, list[Any]]:
-        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
-            told = json.loads(self._file.read_bytes())
+        told = json_object(self._file, _MOST_LOOKS)
+        with suppress(ValueError, TypeError, KeyError):
             if told["form"] == _FORM:
                 kept = dict(told["looks"])
                 return {

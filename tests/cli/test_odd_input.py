@@ -49,6 +49,12 @@ def test_records_that_are_none_are_nothing(localmag: RunLocalmag) -> None:
         (paths.data() / folder / "folder.json").mkdir()
         if hasattr(os, "mkfifo"):
             os.mkfifo(paths.data() / folder / "pipe.json")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(paths.cache() / "looks.json")
+        repository = Path(os.environ["HF_HOME"]) / "hub" / "models--me--mine"
+        for part in ("refs", f"snapshots/{'a' * 40}"):
+            (repository / part).mkdir(parents=True)
+        os.mkfifo(repository / "refs" / "main")
     done = localmag("list", "--json")
     assert done.returncode == 0, done.stderr
     assert [one["model"] for one in json.loads(done.stdout)] == ["demo"]
