@@ -65,6 +65,11 @@ _APART = frozenset(
 """Commands that nothing before them could be read to go on in."""
 _DIGITS = frozenset("0123456789")
 _ALIGNED = frozenset("aligned align align* gathered gather gather* equation equation* split".split())
+_TABLES = {
+    "cases": ("{", ", ", "}"), "matrix": ("", " ", ""), "pmatrix": ("(", " ", ")"), 
+    "bmatrix": ("[", " ", "]"), "vmatrix": ("|", " ", "|"),
+}  # fmt: skip
+"""On one line: what stands before it, between its cells, and behind it. Its rows are parted by semicolons."""
 
 _RAISED = str.maketrans("0123456789+-=()abdeijkmnprstxyT", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᵈᵉⁱʲᵏᵐⁿᵖʳˢᵗˣʸᵀ")
 _LOWERED = str.maketrans("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ")
@@ -135,7 +140,8 @@ class _Reader:
     def __init__(self, formula: str) -> None:
         self._tokens = _TOKEN.findall(formula)
         self._at = 0
-        self._aligned = 0
+        self._tables = [("&", "\n")]
+        """What parts the cells and the rows of the environments that are open."""
 
     def line(self, end: str) -> _Line:
         """All up to the token `end`, which is taken, too; "" is the end of the formula."""
@@ -203,13 +209,13 @@ class _Reader:
         elif token == "_":
             line.add(self._lowered())
         elif token.startswith("\\\\"):
-            line.add("\n")
+            line.add(self._tables[-1][1])
         elif token.startswith("\\") and len(token) > 1:
             self._command(token, line)
         elif token.isspace():
             line.add("\n" if "\n" in token else " ")
-        elif token == "&" and self._aligned:
-            pass
+        elif token == "&":
+            line.add(self._tables[-1][0])
         else:
             line.add({"~": " ", "'": "′"}.get(token, token))
 
@@ -310,11 +316,12 @@ class _Reader:
     def _environment(self, line: _Line) -> None:
         name = self._raw()
         if name in _ALIGNED:
-            self._aligned += 1
-            line.extend(self.line("\\end"))
-            self._aligned -= 1
-            if self._raw() != name:
-                raise _Unclear
+            line.extend(self._rows(name, "", "\n"))
+            return
+        if name in _TABLES:
+            before, between, behind = _TABLES[name]
+            text = self._rows(name, between, "; ").text
+            line.add(before + re.sub(r"\s+(?=[,;])", "", text).rstrip(";") + behind)
             return
         whole = [f"\\begin{{{name}}}"]
         while whole[-1] != f"\\end{{{name}}}":
@@ -323,6 +330,14 @@ class _Reader:
                 raise _Unclear
             whole.append(f"\\end{{{self._raw()}}}" if token == "\\end" else token)
         line.add("".join(whole))
+
+    def _rows(self, name: str, cells: str, rows: str) -> _Line:
+        self._tables.append((cells, rows))
+        line = self.line("\\end")
+        self._tables.pop()
+        if self._raw() != name:
+            raise _Unclear
+        return line
 
 
 def _in_brackets(text: str) -> str:

@@ -37,6 +37,11 @@ def text(formula: str) -> str:
         (r"5\text{ km}/\mathrm{h}", "5 km/h"),
         ("a \\\\ b\\\\[4pt]\nc", "a \nb\nc"),
         (r"\begin{align*} 12 &= 36 \\ &\ge 4 \end{align*}", "12 = 36 \n≥ 4"),
+        (
+            r"|x| = \begin{cases} x & \text{if } x \ge 0 \\ -x & \text{else} \end{cases}",
+            "|x| = {x, if x ≥ 0; -x, else}",
+        ),
+        (r"\begin{pmatrix} 1 & x^2 \\ 3 & 4 \\ \end{pmatrix}", "(1 x²; 3 4)"),
         ("", ""),
     ],
 )
@@ -85,7 +90,7 @@ def test_what_is_boxed_is_bold() -> None:
     "formula",
     [
         r"\foo{x^2}{y} + \bar{AB} + \mathbb{7}",
-        r"\begin{pmatrix} 1 & x^2 \\ 3 & 4 \end{pmatrix}",
+        r"\begin{array}{cc} 1 & x^2 \\ 3 & 4 \end{array}",
         r"\pii*2 & 3 % 4 # 5",
         "日本 + ü",
     ],
@@ -103,7 +108,7 @@ def test_what_is_not_known_stays(formula: str) -> None:
         r"\frac{}{2}",
         r"\sqrt[3{x}",
         r"\begin{aligned} x",
-        r"\begin{cases} x",
+        r"\begin{array} x",
         r"x \end{cases}",
         r"\text x",
         "\\sqrt" * 2000 + "x",
