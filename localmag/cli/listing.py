@@ -13,9 +13,11 @@ import typer
 
 from localmag import catalogue, paths
 from localmag.catalogue import Build, Model
+from localmag.cli import options
 from localmag.cli.columns import columns, headed
 from localmag.cli.output import confirm, say, warn
 from localmag.cli.pull import size
+from localmag.engines import select
 from localmag.errors import NotFound
 from localmag.shape import Shape
 from localmag.store import imports
@@ -62,16 +64,24 @@ def show(
     model: Annotated[
         str, typer.Argument(metavar="MODEL[:QUANT]", help="As `magistral` or `magistral:Q8_0`.")
     ],
+    backend: options.Backend = options.BackendChoice.auto,
+    quant: options.Quant = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model, its builds, and which of them are here."""
+    """Show a model, its builds (for one backend or of one quant), and which of them are here."""
     there = take()
     if not catalogue.is_name(model):
         _show_copies(there.meant(model), model, there, as_json)
         return
-    found, quant = catalogue.find(model)
-    builds = (found.build(quant),) if quant else found.builds
-    copies = there.of(found, quant)
+    found, named = catalogue.find(model)
+    quant = quant or named
+    asked = (backend.value, "") if backend is not options.BackendChoice.auto else (*select.RUNNERS, "")
+    builds = tuple(b for b in ((found.build(quant),) if quant else found.builds) if b.backend in asked)
+    copies = [h for h in there.of(found, quant) if h.backend in asked]
+    if not builds:
+        raise NotFound(
+            f"{found.title} has no such build for {backend.value}.", f"`localmag show {model}` lists them."
+        )
     best = {h.build: h for h in reversed(copies)}
     if as_json:
         told = asdict(found)

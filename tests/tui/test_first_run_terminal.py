@@ -104,3 +104,27 @@ def test_a_hub_that_refuses_leaves_the_demo(hub: Hub) -> None:
         it.until("● ready", "localmag demo")
         it.type(CTRL_Q)
         assert it.end() == 0
+
+
+def test_a_model_that_is_named_and_not_here_is_offered(hub: Hub) -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "magistral", "--ctx", "512", "--max-tokens", "40"], 80, 24, **environ(hub)) as it:
+        it.until("Mine is not on this machine yet", "★ Q8_0", " 512 ")
+        it.type(ENTER)
+        it.until("Yes, get")
+        it.type(ENTER)
+        it.until("● ready", "Mine Q8_0", "/ 512")
+        it.type(CTRL_Q)
+        assert it.end() == 0
+
+
+def test_the_demo_is_there_instead_whatever_was_asked_of_the_other(hub: Hub) -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "magistral:1.1", "--ctx", "40960"], 80, 24, **environ(hub)) as it:
+        it.until("Magistral Small 1.1 is not on this machine yet")
+        it.type("d")
+        it.until("● ready", "localmag demo", "1,024")
+        it.type(CTRL_Q)
+        assert it.end() == 0

@@ -1,0 +1,78 @@
+"""F1 and the command palette: what each screen says of its own keys, and what can be done there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.driving import Driver
+from tests.tui.newcomer import World, at_the_table, in_a_chat, offers
+
+pytestmark = pytest.mark.anyio
+
+
+async def commands(it: Driver) -> str:
+    """What the palette offers."""
+    await it.press("ctrl+p")
+    await it.shown("Search for commands", "Theme", "Quit")
+    await it.pilot.pause(0.3)
+    return it.text
+
+
+async def test_the_table_tells_its_own_keys() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M")
+        await it.press("f1")
+        await it.shown("Keys", "the demo, which is here already", "Any key closes this.")
+        assert "reasoning" not in it.text.lower()
+        await it.press("x")
+        await it.gone("Any key closes this.")
+        await it.shown("★ Q4_K_M")
+
+
+async def test_the_pull_tells_its_own_keys() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M")
+        await it.press("enter")
+        await it.shown("Get Magistral Small 1.2 Q4_K_M")
+        await it.press("f1")
+        await it.shown("stop and keep what has arrived", "Any key closes this.")
+        assert "the demo, which is here already" not in it.text
+
+
+async def test_the_chat_tells_those_of_the_chat() -> None:
+    async with in_a_chat(World()) as it:
+        await it.press("f1")
+        await it.shown("show or hide the reasoning", "Click an answer to see its reasoning.")
+
+
+async def test_the_palette_offers_what_means_something_there() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M")
+        told = await commands(it)
+        for stranger in ("Screenshot", "Maximize", "Minimize", "Copy the answer", "Get a model"):
+            assert stranger not in told
+    async with in_a_chat(World()) as it:
+        told = await commands(it)
+        assert "Get a model" in told
+        assert "Screenshot" not in told
+
+
+async def test_keys_can_be_asked_for_from_the_palette() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M")
+        await it.press("ctrl+p")
+        await it.shown("Search for commands", "What they do on this screen")
+        await it.press("f1")
+        await it.shown("the demo, which is here already")
+
+
+async def test_a_build_that_was_named_is_where_the_table_begins() -> None:
+    from localmag.tui.getting.offers import Models, Wish
+
+    class Named(World):
+        def models(self) -> Models:
+            return Models(self.look, self.opening, Wish(model="ministral-3-3b", quant="q4_k_m"))
+
+    async with at_the_table(Named()) as it:
+        await it.shown("Ministral 3 Reasoning 3B is not on this machine yet.", "Smaller, and quick.")
+        assert offers()[2].name.startswith("ministral")
