@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import re
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +28,8 @@ _MOST_CONFIG = 4 * 2**20  # bytes
 _MOST_TOKENIZER = 64 * 2**20  # bytes; the full vocabulary's takes 17 million
 _MOST_LAYERS = 1_000  # they are made one by one before anything is compared with the weights
 _IMAGES = re.compile(r"vision_tower|vision_model|vision_encoder|multi_modal_projector|patch_merger")
-_CANNOT = (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RecursionError, TypeError)
-MLX_ERRORS = (RuntimeError, ValueError, MemoryError)
+_CANNOT = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, TypeError)
+MLX_ERRORS = (RuntimeError, ValueError, MemoryError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ def open_build(spec: EngineSpec) -> Build:
     config = _config(spec)
     try:
         images = _images(spec.weights)
-        model, _ = load_model(spec.weights, lazy=True, model_config=_mended(config))
+        with _plain(spec.weights) as folder:
+            model, _ = load_model(folder, lazy=True, model_config=_mended(config))
         size = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
         return Build(model, _shape(_text(config)), size, images)
     except (*_CANNOT, *MLX_ERRORS) as exc:  # mlx-lm checks little, and fails wherever the form leads it
@@ -161,6 +165,18 @@ def _images(folder: Path) -> int:
     return sum(a.nbytes for file in files for name, a in file.items() if _IMAGES.search(name))
 
 
+@contextmanager
+def _plain(folder: Path) -> Iterator[Path]:
+    """The folder by a name that mlx-lm does not take for a pattern."""
+    if not glob.has_magic(str(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        link = Path(place, "build")
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
+
+
 def _whole(number: object) -> int:
     return number if type(number) is int and number > 0 else 0
 
@@ -199,7 +215,9 @@ def damaged(spec: EngineSpec, exc: Exception) -> BadFile:
 
 
 def _no_memory(spec: EngineSpec, exc: Exception) -> DoesNotFit | None:
-    if isinstance(exc, MemoryError) or re.search(r"\ballocat|[Ii]nsufficient [Mm]emory|bad_alloc", str(exc)):
+    if isinstance(exc, MemoryError | OverflowError) or re.search(
+        r"\ballocat|[Ii]nsufficient [Mm]emory|bad_alloc", str(exc)
+    ):
         return DoesNotFit(
             f"{spec.name} with a context of {spec.context:,} tokens needs more memory than there is.",
             "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",

@@ -53,10 +53,15 @@ def limits(facts: Mapping[str, str | int]) -> Limits | None:
 
 
 def free() -> int:
-    """Bytes that may still be taken where no device states a limit: the machine's, or its container's."""
-    available: int = psutil.virtual_memory().available
+    """Bytes that may be taken where no device states a limit: what this machine, or its container, has free.
+
+    A sixteenth of the memory, at least 1 GiB, is left alone. A CPU is refused nothing: allocations succeed, and
+    end the process when they are used.
+    """
+    memory = psutil.virtual_memory()
     limit = memory_limit()
-    return min(available, limit.free) if limit else available
+    available = min(memory.available, limit.free) if limit else memory.available
+    return max(0, available - max(GIB, memory.total // 16))
 
 
 def does_not_fit(name: str, context: int, needed: int, room: int) -> DoesNotFit:

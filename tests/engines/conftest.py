@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from localmag.engines.host import HostedEngine, engine_for
 from localmag.prompt import Codec
 from tests.engines.hosting import Hosted
 from tests.tekken import tekken, write
-from tools import mlx_build, synthetic_gguf
+from tools import synthetic_gguf
 
 CONTEXT = 512
+
+mlx_runs = pytest.mark.skipif(
+    find_spec("mlx_lm") is None, reason="MLX is for Apple silicon, and for Linux with glibc 2.35 or newer"
+)
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +57,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> EngineSpe
 @pytest.fixture(scope="session")
 def tiny_mlx(tmp_path_factory: pytest.TempPathFactory, tiny: EngineSpec) -> EngineSpec:
     """`tiny` as an MLX build: the same numbers in bfloat16."""
+    from tools import mlx_build
+
     return EngineSpec(
         "mlx", mlx_build.write(tiny.weights, tmp_path_factory.mktemp("mlx")), tiny.tokenizer, CONTEXT
     )

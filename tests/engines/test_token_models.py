@@ -11,11 +11,10 @@ import pytest
 
 from localmag.engines import EngineSpec, TokenModel
 from localmag.engines.llamacpp import LlamaCpp
-from localmag.engines.mlx import Mlx
 from localmag.engines.scripted import Scripted
 from localmag.errors import ContextTooSmall
 from localmag.types import Prefill, Sampling
-from tests.engines.conftest import CONTEXT
+from tests.engines.conftest import CONTEXT, mlx_runs
 
 GREEDY = Sampling(temperature=0)
 PROMPT = list(range(1_100, 1_300))
@@ -24,8 +23,8 @@ NEVER = threading.Event()
 Make = Callable[[], TokenModel]
 
 
-@pytest.fixture(params=["scripted", "llama.cpp", "mlx"])
-def make(request: pytest.FixtureRequest, tiny: EngineSpec, tiny_mlx: EngineSpec) -> Iterator[Make]:
+@pytest.fixture(params=["scripted", "llama.cpp", pytest.param("mlx", marks=mlx_runs)])
+def make(request: pytest.FixtureRequest, tiny: EngineSpec) -> Iterator[Make]:
     """A fresh model of CONTEXT tokens at each call, closed at the end."""
     made: list[TokenModel] = []
 
@@ -36,7 +35,9 @@ def make(request: pytest.FixtureRequest, tiny: EngineSpec, tiny_mlx: EngineSpec)
             case "llama.cpp":
                 made.append(LlamaCpp(tiny))
             case "mlx":
-                made.append(Mlx(tiny_mlx))
+                from localmag.engines.mlx import Mlx
+
+                made.append(Mlx(request.getfixturevalue("tiny_mlx")))
         return made[-1]
 
     yield fresh

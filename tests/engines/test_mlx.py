@@ -1,0 +1,259 @@
+"""The real MLX, on the CPU, on small models with random weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from localmag.config import KVType
+from localmag.engines import EngineSpec, mlx_memory
+from localmag.errors import DoesNotFit, RunFailed
+from localmag.types import Prefill, Sampling
+from tests.engines.test_sampler import chi_square, nucleus
+
+pytest.importorskip("mlx_lm", reason="MLX is for Apple silicon, and for Linux with glibc 2.35 or newer")
+
+import mlx.core as mx
+
+from localmag.engines import mlx as engine
+from localmag.engines.mlx import Mlx
+from tools import mlx_build
+
+GREEDY = Sampling(temperature=0)
+PROMPT = list(range(1_100, 1_200))
+NEVER = threading.Event()
+
+
+@pytest.fixture(scope="module")
+def model(tiny_mlx: EngineSpec) -> Iterator[Mlx]:
+    with closing(Mlx(tiny_mlx)) as model:
+        yield model
+
+
+@pytest.fixture(scope="session")
+def slow_mlx(tmp_path_factory: pytest.TempPathFactory, slow: EngineSpec) -> EngineSpec:
+    """`slow` in float32, which a CPU multiplies fastest."""
+    folder = mlx_build.write(slow.weights, tmp_path_factory.mktemp("slow-mlx"), "float32")
+    return replace(slow, backend="mlx", weights=folder)
+
+
+@pytest.fixture(autouse=True)
+def _limits_as_before() -> Iterator[None]:
+    """They are the process's."""
+    memory, cache = mx.set_memory_limit(1 << 40), mx.set_cache_limit(0)
+    mx.set_memory_limit(memory)
+    mx.set_cache_limit(cache)
+    yield
+    mx.set_memory_limit(memory)
+    mx.set_cache_limit(cache)
+
+
+def ids_of(model: Mlx, prompt: list[int], count: int, sampling: Sampling = GREEDY) -> list[int]:
+    with closing(model.generate(prompt, sampling, NEVER)) as steps:
+        return list(islice((step for step in steps if not isinstance(step, Prefill)), count))
+
+
+# ── Generating ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_greedy_is_what_mlx_lm_gives(model: Mlx, tiny_mlx: EngineSpec) -> None:
+    from mlx_lm.generate import generate_step
+    from mlx_lm.utils import load_model
+
+    reference, _ = load_model(tiny_mlx.weights)
+    expected = [id for id, _ in generate_step(mx.array(PROMPT), reference, max_tokens=30)]
+    assert ids_of(model, PROMPT, 30) == expected
+
+
+def test_first_ids_are_distributed_as_the_models_own_logits_say(model: Mlx, tiny_mlx: EngineSpec) -> None:
+    from mlx_lm.utils import load_model
+
+    count = 500
+    for _ in range(2):  # the second time as all times after it: with the prompt in the cache
+        ids_of(model, PROMPT, 1)
+    reference, _ = load_model(tiny_mlx.weights)
+    logits = np.array(reference(mx.array(PROMPT)[None])[0, -1].astype(mx.float32))
+    expected = nucleus(logits, 0.7, 0.95) * count
+    drawn = [ids_of(model, PROMPT, 1, Sampling(0.7, 0.95, seed))[0] for seed in range(count)]
+    seen = np.bincount(drawn, minlength=expected.size)
+    assert seen[expected == 0].sum() <= 2  # bfloat16 at the nucleus's edge
+    statistic, freedom = chi_square(seen, expected)
+    assert freedom > 10
+    assert statistic <= freedom + 5 * (2 * freedom) ** 0.5
+
+
+def test_different_seeds_give_different_replies(model: Mlx) -> None:
+    assert len({tuple(ids_of(model, PROMPT, 10, Sampling(seed=seed))) for seed in range(5)}) == 5
+
+
+def test_a_reused_prefix_changes_nothing(model: Mlx, tiny_mlx: EngineSpec) -> None:
+    first = ids_of(model, PROMPT, 40)
+    longer = [*PROMPT, *first[:30], *PROMPT]
+    with closing(Mlx(tiny_mlx)) as fresh:
+        assert ids_of(model, longer, 20) == ids_of(fresh, longer, 20)
+
+
+@pytest.mark.parametrize("context", [2, 16, 300])
+def test_any_context_is_kept_to_the_token(tiny_mlx: EngineSpec, context: int) -> None:
+    with closing(Mlx(replace(tiny_mlx, context=context))) as model:
+        prompt = PROMPT[: context // 2]
+        assert len(prompt) + len(ids_of(model, prompt, 20_000)) == context
+
+
+def test_memory_is_taken_once_and_given_back(tiny_mlx: EngineSpec) -> None:
+    before = mx.get_active_memory()
+    with closing(Mlx(tiny_mlx)) as model:
+        loaded = mx.get_active_memory()
+        assert loaded > before + 10**6
+        ids_of(model, PROMPT, 10_000)
+        assert mx.get_active_memory() < loaded + 10**6
+    assert mx.get_active_memory() < before + 10**4
+
+
+def test_an_id_outside_the_vocabulary_is_an_error_and_the_model_goes_on(model: Mlx) -> None:
+    before = ids_of(model, PROMPT, 5)
+    for stray in (10**6, -1, model.vocabulary_size):
+        with pytest.raises(RunFailed):
+            ids_of(model, [*PROMPT, stray], 1)
+    assert ids_of(model, PROMPT, 5) == before
+
+
+def test_a_failure_of_mlx_is_an_error_and_the_model_goes_on(
+    model: Mlx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ids_of(model, PROMPT, 5)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("[matmul] Last dimension of first input\nhas a stack trace after it")
+
+    with monkeypatch.context() as patch, pytest.raises(RunFailed, match="first input"):
+        patch.setattr(engine.mx, "eval", fail)
+        ids_of(model, PROMPT[:-1], 5)
+    assert ids_of(model, PROMPT, 5) == before
+
+
+def test_a_closed_model_says_so(tiny_mlx: EngineSpec) -> None:
+    model = Mlx(tiny_mlx)
+    model.close()
+    with pytest.raises(RunFailed, match="closed"):
+        next(model.generate(PROMPT, GREEDY, NEVER))
+
+
+def test_close_in_the_middle_of_a_reply(tiny_mlx: EngineSpec) -> None:
+    model = Mlx(tiny_mlx)
+    steps = model.generate(PROMPT, GREEDY, NEVER)
+    list(islice(steps, 8))
+    steps.close()
+    model.close()
+
+
+def test_a_long_prompt_is_cancelled_soon_and_what_was_read_is_kept(slow_mlx: EngineSpec) -> None:
+    """The bound is loose, for busy machines; the whole prompt takes far longer than it."""
+    with closing(Mlx(slow_mlx)) as model:
+        cancel, prompt = threading.Event(), [1_100 + i % 500 for i in range(8_000)]
+        threading.Timer(0.5, cancel.set).start()
+        *_, last = model.generate(prompt, GREEDY, cancel)
+        assert cancel.is_set()
+        began = time.monotonic()
+        assert isinstance(last, Prefill)
+        assert 0 < last.done < len(prompt)
+        steps = model.generate(prompt, GREEDY, cancel)
+        assert next(steps) == last
+        assert list(steps) == []
+        assert time.monotonic() - began < 1.3
+
+
+def test_nothing_reaches_the_terminal(tiny_mlx: EngineSpec, capfd: pytest.CaptureFixture[str]) -> None:
+    with closing(Mlx(tiny_mlx)) as model:
+        ids_of(model, PROMPT, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+# ── KV types ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("kv_type", "bits"), [("f16", 16), ("q8_0", 9), ("q4_0", 5)])
+def test_every_kv_type_runs_and_takes_what_it_should(
+    tiny_mlx: EngineSpec, kv_type: KVType, bits: int
+) -> None:
+    """Heads of 32 numbers: a scale and a bias of 16 bits for each group of them is one bit more for each."""
+    with closing(Mlx(replace(tiny_mlx, kv_type=kv_type))) as model:
+        assert len(ids_of(model, PROMPT, 10)) == 10
+        assert model._caches
+        layers, heads, head_size = 2, 1, 32
+        assert model._caches.nbytes == layers * 2 * tiny_mlx.context * heads * head_size * bits // 8
+
+
+def test_a_quantized_cache_is_reused_as_well(tiny_mlx: EngineSpec) -> None:
+    with closing(Mlx(replace(tiny_mlx, kv_type="q8_0"))) as model:
+        first = ids_of(model, PROMPT, 40)
+        steps = model.generate([*PROMPT, *first[:30], 1_500], GREEDY, NEVER)
+        assert next(steps) == Prefill(len(PROMPT) + 30, len(PROMPT) + 31)
+        steps.close()
+
+
+def test_eight_bits_hardly_differ_from_sixteen(tiny_mlx: EngineSpec) -> None:
+    found = []
+    for kv_type in ("f16", "q8_0"):
+        with closing(Mlx(replace(tiny_mlx, kv_type=kv_type))) as model:
+            ids_of(model, PROMPT, 1)
+            found.append(model._read(1_200))
+    plain, quantized = found
+    assert 0 < np.abs(plain - quantized).max() < 0.1 * plain.std()
+
+
+# ── Memory ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("context", [1 << 30, 1 << 40])
+def test_a_context_that_memory_does_not_hold(tiny_mlx: EngineSpec, context: int) -> None:
+    with pytest.raises(DoesNotFit, match=f"{context:,} tokens") as raised:
+        Mlx(replace(tiny_mlx, context=context))
+    assert raised.value.exit_code == 4
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, memory: int) -> None:
+    """As on a Mac whose working set is that many bytes."""
+    monkeypatch.setattr(mlx_memory, "limits", lambda _: mlx_memory.Limits(memory, memory // 16))
+
+
+def test_weights_beyond_the_working_set_are_refused_unread(
+    tiny_mlx: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(monkeypatch, 10**6)
+    fractions: list[float] = []
+    with pytest.raises(DoesNotFit):
+        Mlx(tiny_mlx, fractions.append)
+    assert fractions == []
+
+
+def test_a_prompt_that_takes_more_than_the_working_set_is_an_error_and_the_model_goes_on(
+    tiny_mlx: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(monkeypatch, 10**9)
+    with closing(Mlx(tiny_mlx)) as model:
+        before = ids_of(model, PROMPT[:10], 5)
+        model._limits = mlx_memory.Limits(10**6, 10**5)
+        with pytest.raises(DoesNotFit):
+            ids_of(model, PROMPT, 5)
+        model._limits = mlx_memory.Limits(10**9, 10**8)
+        assert ids_of(model, PROMPT[:10], 5) == before
+
+
+def test_as_many_files_may_be_opened_as_before() -> None:
+    """mlx_lm lowers the limit when it is imported, and fails where it cannot."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (900, 1_000));"
+        "import localmag.engines.mlx; print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "(900, 1000)"
