@@ -66,7 +66,7 @@ _APART = frozenset(
 _DIGITS = frozenset("0123456789")
 _ALIGNED = frozenset("aligned align align* gathered gather gather* equation equation* split".split())
 _TABLES = {
-    "cases": ("{", ", ", "}"), "matrix": ("", " ", ""), "pmatrix": ("(", " ", ")"), 
+    "cases": ("{", ", ", "}"), "matrix": ("", " ", ""), "pmatrix": ("(", " ", ")"),
     "bmatrix": ("[", " ", "]"), "vmatrix": ("|", " ", "|"),
 }  # fmt: skip
 """On one line: what stands before it, between its cells, and behind it. Its rows are parted by semicolons."""
