@@ -76,8 +76,8 @@ _LOWERED = str.maketrans("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅
 
 _TOKEN = re.compile(r"\\\\(?:\[[\d.]+[a-z]{2}\])?|\\[a-zA-Z]+|\\.|\s+|.", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}$%&#_ ])")
-_PLAIN = re.compile(r"\d[\d.,]*|[^\W\d_][₀-₉⁰¹²³⁴-⁹′ₐ-ₜⁿⁱ]*")
-"""A number, or one letter with what hangs on it: nothing that a stroke or a root could be read to end in."""
+_PLAIN = re.compile(r"\d[\d.,]*|∞|[d∂Δ]?[^\W\d_][₀-₉⁰¹²³⁴-⁹′ₐ-ₜⁿⁱ]*")
+"""A number, a letter with what hangs on it, a differential: no stroke or root could be read to end inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ class _Reader:
             raise _Unclear
         fraction = f"{over if _is_product(over) else f'({over})'}/{_in_brackets(under)}"
         mixed = line.last in _DIGITS and over.isdecimal() and under.isdecimal()
-        if self._touched() or (line.last not in " \n([{=+-,<>" and not mixed):
+        if self._touched() or (line.last not in " \n([{⌊⌈⟨|=+-,<>" and not mixed):
             fraction = f"({fraction})"
         line.add(f" {fraction}" if mixed else fraction)
 

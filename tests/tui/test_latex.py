@@ -64,6 +64,8 @@ def test_what_is_common_is_readable(formula: str, shown: str) -> None:
         (r"\frac{1}{2}^2", "(1/2)²"),
         (r"x\frac{1}{2}", "x(1/2)"),
         (r"a/\frac{1}{2}", "a/(1/2)"),
+        (r"\frac{\partial f}{\partial x}", "∂f/∂x"),
+        (r"\lfloor\frac{n}{2}\rfloor", "⌊n/2⌋"),
         (r"2\frac{1}{3}", "2 1/3"),
         (r"\frac{\frac{1}{2}}{3}", "(1/2)/3"),
         (r"x^{\frac{1}{2}}", "x^(1/2)"),
