@@ -8,7 +8,7 @@ _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 def size(count: float) -> str:
     """Bytes: 14.3 GB, 19.4 MB, 2.1 kB, 119 B."""
     for unit, name in _UNITS:
-        if count >= unit:
+        if count >= 0.99995 * unit:  # which is rounded to 1.0 of it
             return f"{count / unit:.1f} {name}"
     return f"{count:.0f} B"
 
@@ -23,7 +23,7 @@ def part(done: float, total: float) -> str:
 
 def left(seconds: float) -> str:
     """A time to come, no finer than anybody can tell: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 60:
+    if seconds < 59.5:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     if minutes < 60:
