@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from localmag import catalogue
 from localmag.store import inventory
 from localmag.tui.getting.offers import Offer, Sight
-from tests.hub.magistral import BASE_REPO, WEIGHTS, WEIGHTS_REPO, fill
+from tests.hub.magistral import BASE_REPO, IMAGES, WEIGHTS, WEIGHTS_REPO, fill
 from tests.hub.server import Flip, Hub, Stall, Status
 from tests.tui.driving import Driver
 from tests.tui.fakes import until
@@ -245,3 +245,23 @@ async def test_names_from_the_hub_cannot_draw_on_the_terminal(hub: Hub) -> None:
     hub.repos[WEIGHTS_REPO].licence = "[red]free[/]\x1b]0;owned\x07"
     async with asking() as it:
         await it.shown("[red]free[/]")
+
+
+@pytest.mark.parametrize("name", [IMAGES, "tekken.json"])
+async def test_esc_between_two_files_leaves_nothing_that_is_called_complete(hub: Hub, name: str) -> None:
+    hub.faults.append(Stall(name, seconds=30))
+    async with getting() as it:
+        await it.shown("Getting Magistral")
+        await until(it.pilot.pause, lambda: any(p.endswith(name) for how, p, _ in hub.asked if how == "GET"))
+        await it.press("escape")
+        await it.shown("Stopped. What has arrived is kept")
+    assert state() in ("absent", "partial")
+    hub.faults.clear()
+    before = {file: sent for file, sent in hub.sent.items() if sent}
+    async with asking() as it:
+        await it.shown("Yes, resume")
+        await it.press("enter")
+        await it.shown("● ready")
+    assert state() == "verified"
+    assert {file: hub.sent[file] for file in before} == before, "what had arrived came once"
+    assert hub.sent[WEIGHTS] == hub.repos[WEIGHTS_REPO].files[WEIGHTS].size
