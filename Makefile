@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in .venv/bin/python python3 python3.13 python3.12 python
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BOOTSTRAP = $(or $(PYTHON),$(error No Python was found. Install Python 3.11 or newer and run make again)) -m tools.bootstrap
 
-.PHONY: help install chat ask test check bench bench-fit demo-model clean
+.PHONY: help install chat ask test check bench bench-fit demo-model eval-demo clean
 
 help:
 	@echo 'make chat          talk to a model, its thinking beside its answer'
@@ -22,12 +22,13 @@ help:
 	@echo 'make bench         measure speed on this machine'
 	@echo 'make bench-fit     what fit predicts beside what is measured (ARGS=full: 24 billion parameters)'
 	@echo 'make demo-model    train the demo model again (up to 2 hours on 2 cores)'
+	@echo 'make eval-demo     how often each of its builds is right (ARGS="--problems 100"; ARGS=compare)'
 	@echo 'make clean         remove what was set up here; conversations, weights and checkpoints stay'
 	@echo
-	@echo 'ARGS="..." hands more to chat, ask, test, bench and demo-model: make chat ARGS="--continue"'
+	@echo 'ARGS="..." hands more to chat, ask, test, bench and others: make chat ARGS="--continue"'
 	@echo 'LOCALMAG_BACKEND=cpu|cuda|vulkan|metal|rocm make install   chooses the build of llama.cpp'
 
-chat test bench bench-fit demo-model:
+chat test bench bench-fit demo-model eval-demo:
 	@$(BOOTSTRAP) $@ $(ARGS)
 
 ask:

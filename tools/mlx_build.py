@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,8 @@ def write(source: Path, folder: Path, dtype: str = "bfloat16", bits: int | None 
     config["tie_word_embeddings"] = "lm_head.weight" not in weights
     if bits:
         config, weights = _quantized(config, weights, bits)
-    _write_json(folder / "config.json", config)
-    _write_json(folder / "tokenizer.json", _tokenizer(reader))
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", "utf-8")
+    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(reader)) + "\n", "utf-8")
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
     return folder
 
@@ -99,7 +101,8 @@ def _quantized(
 
     model = llama.Model(llama.ModelArgs.from_dict(config))
     model.load_weights(list(weights.items()))
-    model, config = quantize_model(model, config, GROUP, bits)
+    with redirect_stdout(sys.stderr):  # it has something to say
+        model, config = quantize_model(model, config, GROUP, bits)
     return config, dict(tree_flatten(model.parameters()))
 
 
@@ -107,10 +110,6 @@ def _tokenizer(reader: gguf.GGUFReader) -> dict[str, Any]:
     """As much of Hugging Face's form as tells what each id means."""
     tokens = reader.fields["tokenizer.ggml.tokens"].contents()
     return {"version": "1.0", "model": {"type": "BPE", "vocab": {text: id for id, text in enumerate(tokens)}}}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def main() -> None:

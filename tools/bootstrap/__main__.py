@@ -23,10 +23,11 @@ JOBS = {
     "bench": "measure speed on this machine",
     "bench-fit": "what fit predicts beside what is measured; ARGS=full for the 24 billion",
     "demo-model": "train the demo model again (2 hours)",
+    "eval-demo": "how often each build of the demo model is right; `compare`: MLX beside llama.cpp, id by id",
     "install": "set up only: .venv/bin/localmag, built for the hardware that is found",
     "clean": "remove what was set up here; conversations, weights and checkpoints stay",
 }
-WITH_TOOLS = ("test", "check", "bench", "bench-fit")
+WITH_TOOLS = ("test", "check", "bench", "bench-fit", "eval-demo")
 CHECKS = (
     ("ruff", "format", "--check", "."),
     ("ruff", "check", "."),
@@ -60,6 +61,9 @@ def run(job: str, args: list[str]) -> int:
         return become(MAIN, "-m", "tools.bench", *args)
     if job == "bench-fit":
         return become(MAIN, "-m", "tools.bench.fit", *args)
+    if job == "eval-demo":
+        step = () if args[:1] == ["compare"] else ("eval", "--builds", "all")
+        return become(MAIN, "-m", "tools.demo_model", *step, *args)
     return become(MAIN, "-m", "localmag", job, *args)
 
 

@@ -19,7 +19,10 @@ The files, in the order in which a run uses them:
     model.py          the network (the `llama` architecture)
     muon.py           the optimizer of the matrices
     training.py       the training loop, with checkpoints
-    exporting.py      weights -> GGUF (F16, Q8_0) and MLX/Hugging Face safetensors
+    exporting.py      weights -> GGUF (F16, Q8_0) and Hugging Face safetensors
     checking.py       what counts as a right reply
+    builds.py         which builds there are; the MLX ones, made of the GGUF
     evaluation.py     held-out accuracy per family, language and build
+    scores.py         what was measured, kept, and its table
+    comparing.py      greedy replies of two engines, id by id
 """

@@ -12,33 +12,84 @@ BUILD = Path("build/demo-model")
 SHIPPED = Path("localmag/demo")
 PRODUCT = Path(".venv/bin/python")
 
+STEPS = {
+    "data": "show some of what it learns from",
+    "train": "from nothing, or on from the last checkpoint",
+    "export": "the checkpoint to GGUF, what ships into the package",
+    "mlx": "the GGUF to the MLX build that ships",
+    "eval": "share of right replies, per family and language; what was measured before is not again",
+    "compare": "greedy replies of MLX beside llama.cpp's, id by id",
+}
+ALL = ("train", "export", "mlx", "eval")
+IN_PRODUCT = ("mlx", "eval", "compare")
+"""The steps that run localmag's own engines."""
+GGUF = ("Q8_0", "F16")
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tools.demo_model", description=__doc__)
-    steps = ("all", "data", "train", "export", "eval")
-    parser.add_argument("step", nargs="?", choices=steps, default="all", help="default: train, export, eval")
+    options = parsed(sys.argv[1:])
+    for step in ALL if options.step == "all" else (options.step,):
+        if step in IN_PRODUCT and not find_spec("llama_cpp"):
+            in_product(step)
+        else:
+            run(step, options)
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    steps = "\n".join(f"  {step:<8} {meaning}" for step, meaning in STEPS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.demo_model",
+        description=f"{__doc__}\n\n{steps}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "step", nargs="?", choices=("all", *STEPS), default="all", help=f"default: {', '.join(ALL)}"
+    )
     parser.add_argument("--build", type=Path, default=BUILD, help="checkpoints and builds (%(default)s)")
     parser.add_argument(
-        "--problems", type=int, default=500, help="held out, per family and language (%(default)s)"
+        "--problems",
+        type=int,
+        default=500,
+        help="held out; of each family and language, or compared in all (%(default)s)",
     )
-    options = parser.parse_args()
-    if options.step == "data":
-        data()
-    if options.step in ("all", "train"):
-        train(options.build)
-    if options.step in ("all", "export"):
-        export(options.build)
-    if options.step in ("all", "eval"):
-        evaluate(options.build, options.problems)
+    parser.add_argument(
+        "--builds", nargs="+", default=list(GGUF), metavar="BUILD", help="of eval, or all: F16 mlx-8bit …"
+    )
+    parser.add_argument(
+        "--modes", nargs="+", choices=("greedy", "sampled"), default=["greedy", "sampled"], help="of eval"
+    )
+    parser.add_argument("--again", action="store_true", help="measure anew what was measured")
+    return parser.parse_args(words)
 
 
-# Each step imports its own: torch takes seconds, and is not where the evaluation runs.
+def run(step: str, options: argparse.Namespace) -> None:
+    """Each step imports its own: torch takes seconds, and is not where the engines are."""
+    match step:
+        case "data":
+            from tools.demo_model import sample
+
+            sample.show()
+        case "train":
+            train(options.build)
+        case "export":
+            export(options.build)
+        case "mlx":
+            ship_mlx(options.build)
+        case "eval":
+            evaluate(options)
+        case "compare":
+            from tools.demo_model import comparing
+
+            require_mlx()
+            comparing.compare(options.build, options.problems)
 
 
-def data() -> None:
-    from tools.demo_model import sample
-
-    sample.show()
+def in_product(step: str) -> None:
+    """The same words, in the product's environment, which has the engines; the training's does not."""
+    if not PRODUCT.exists():
+        sys.exit(f"The step {step!r} runs localmag itself. Run `make install`, then this again.")
+    words = [word for word in sys.argv[1:] if word not in ("all", step)]
+    subprocess.run([str(PRODUCT), "-m", "tools.demo_model", step, *words], check=True)
 
 
 def train(build: Path) -> None:
@@ -50,7 +101,7 @@ def train(build: Path) -> None:
 
 
 def export(build: Path) -> None:
-    """Every build into `build`, and what is shipped into the package."""
+    """Every GGUF into `build`, and what is shipped into the package."""
     from tools.demo_model import exporting
     from tools.demo_model.conversations import SYSTEM_PROMPT
     from tools.demo_model.training import load_model
@@ -61,26 +112,34 @@ def export(build: Path) -> None:
     exporting.export(model, SHIPPED, SYSTEM_PROMPT, quants=("Q8_0",))
 
 
-def evaluate(build: Path, problems: int) -> None:
-    """Measured in the product's environment, which has llama.cpp; the training's does not."""
-    if find_spec("llama_cpp"):
-        from tools.demo_model import evaluation
+def ship_mlx(build: Path) -> None:
+    """Of the GGUF that `export` wrote; the two that ship are of the same weights."""
+    from tools.demo_model import builds
 
-        evaluation.report(build, problems)
-        return
-    if not PRODUCT.exists():
-        sys.exit("The evaluation runs localmag itself. Run `make install`, then this again.")
-    command = [
-        str(PRODUCT),
-        "-m",
-        "tools.demo_model",
-        "eval",
-        "--build",
-        str(build),
-        "--problems",
-        str(problems),
-    ]
-    subprocess.run(command, check=True)
+    require_mlx()
+    builds.make_mlx(build / builds.SOURCE, SHIPPED / builds.SHIPPED_MLX)
+    print(SHIPPED / builds.SHIPPED_MLX)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from tools.demo_model import builds, evaluation
+
+    names = list(builds.EVALUATED) if options.builds == ["all"] else options.builds
+    if unknown := [name for name in names if name not in builds.BUILDS]:
+        sys.exit(f"There is no build {unknown[0]!r}. Name some of: {', '.join(builds.BUILDS)}, or all.")
+    for name in names:
+        if why := builds.BUILDS[name].obstacle:
+            print(f"{name} is left out: {why}.", file=sys.stderr)
+    names = [name for name in names if not builds.BUILDS[name].obstacle]
+    modes = [m for m in evaluation.SAMPLING if ("greedy" if m == "greedy" else "sampled") in options.modes]
+    evaluation.report(options.build, names, modes, options.problems, again=options.again)
+
+
+def require_mlx() -> None:
+    from tools.demo_model import builds
+
+    if why := builds.BUILDS["mlx-8bit"].obstacle:
+        sys.exit(f"MLX cannot run here: {why}. Run this step on a Mac with Apple silicon, or on Linux.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Weights to files: GGUF for llama.cpp (F16, Q8_0), safetensors for MLX and Hugging Face."""
+"""Weights to files: GGUF for llama.cpp (F16, Q8_0), safetensors in Hugging Face's form."""
 
 from __future__ import annotations
 
