@@ -69,7 +69,6 @@ class ControlIds:
     """
 
     names: tuple[str, ...]
-    bos: int
     eos: int
     think_open: int | None
     think_close: int | None
@@ -85,7 +84,6 @@ class ControlIds:
             raise ValueError("no <s> or </s> among the control tokens")
         return cls(
             names=tuple(names),
-            bos=ids["<s>"],
             eos=ids["</s>"],
             think_open=ids.get("[THINK]"),
             think_close=ids.get("[/THINK]"),
@@ -127,7 +125,7 @@ class Parser:
     is in seconds. `thinking` starts the parser inside reasoning, for a prompt that left it open.
 
     Every id fed counts once: in `reasoning_tokens` from [THINK] to [/THINK], both included, otherwise in
-    `answer_tokens`, eos included. `calls` counts the tool calls given out.
+    `answer_tokens`, eos included.
     """
 
     __slots__ = (
@@ -141,7 +139,6 @@ class Parser:
         "_utf8",
         "_vocabulary",
         "answer_tokens",
-        "calls",
         "ended",
         "reasoning_tokens",
         "thinking",
@@ -167,7 +164,6 @@ class Parser:
         self._opened_tokens = 0
         self.reasoning_tokens = 0
         self.answer_tokens = 0
-        self.calls = 0
         self.thinking = thinking
         self.ended = False
 
@@ -192,7 +188,6 @@ class Parser:
         """Give out what is still held back: a cut character, a call without an end. Safe to call twice."""
         if self._call is not None:
             events, self._call = self._call.end(self._control), None
-            self.calls += sum(isinstance(event, ToolCallReady) for event in events)
             return events
         held = self._utf8.finish()
         return self._said(held) if held else ()

@@ -59,7 +59,6 @@ def test_the_shape_is_read_back(made: Path, name: str, shape: Shape) -> None:
     header = gguf.read_model(made / f"{name}.gguf")
     assert header.shape() == replace(shape, vocabulary=header.vocabulary_size)
     assert header.vocabulary_size == 3072
-    assert header.weights_bytes < (made / f"{name}.gguf").stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_a_split_model_is_read_whole(made: Path, tmp_path: Path) -> None:
     whole = gguf.read_model(made / "dense.gguf")
     header = gguf.read_model(first)
     assert header.shape() == whole.shape()
-    assert header.weights_bytes == whole.weights_bytes
+    assert {(t.name, t.nbytes) for t in header.tensors} == {(t.name, t.nbytes) for t in whole.tensors}
 
 
 def test_a_part_that_is_missing_is_named(made: Path, tmp_path: Path) -> None:

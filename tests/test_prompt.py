@@ -239,7 +239,7 @@ def test_call_ids_are_kept_where_they_are_written_unless_unfit_or_used() -> None
 def test_v13_ids_are_where_magistral_has_them(codec: Codec) -> None:
     control = codec.control
     assert (codec.version, codec.vocabulary, len(control.names)) == ("v13", 131_072, 1_000)
-    assert (control.bos, control.eos, control.tool_calls) == (1, 2, 9)
+    assert (control.eos, control.tool_calls) == (2, 9)
     assert (control.args, control.call_id, control.think_open, control.think_close) == (32, 33, 34, 35)
 
 

@@ -183,12 +183,6 @@ def test_calls() -> None:
     )
 
 
-def test_calls_are_counted() -> None:
-    to = parser()
-    events_of(ids(CALLS, "f", ARGS, "{}", CALLS, "broken", CALLS, "g", ARGS, "{}", EOS), to)
-    assert to.calls == 2
-
-
 def test_a_call_with_an_id() -> None:
     assert parts(CALLS, "add", CALL_ID, "a1b2c3d4e", ARGS, '{"a": 1}', EOS) == (
         ToolCall("add", '{"a": 1}', "a1b2c3d4e"),
@@ -220,7 +214,6 @@ def test_calls_are_told_when_they_end_and_not_before() -> None:
     to = parser()
     assert not any(to.feed(id) for id in ids(CALLS, "f", ARGS, "{}"))
     assert to.feed(CALLS) == (ToolCallReady(ToolCall("f", "{}")),)
-    assert to.calls == 1
 
 
 @pytest.mark.parametrize(

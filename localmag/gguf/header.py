@@ -87,11 +87,6 @@ class Header:
         """Tokens it was trained for, 0 if it does not say."""
         return self.number("context_length")
 
-    @property
-    def weights_bytes(self) -> int:
-        """Bytes of all its tensors; those of a type that is not known here count nothing."""
-        return sum(tensor.nbytes or 0 for tensor in self.tensors)
-
     def number(self, key: str) -> int:
         """The architecture's own value of that name, 0 if there is none; of one per layer the largest."""
         value = self.metadata.get(f"{self.architecture}.{key}", 0)
