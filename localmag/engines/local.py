@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from localmag.engines import TokenModel
+from localmag.errors import LocalmagError
 from localmag.prompt import Codec
 from localmag.stream import Parser
 from localmag.types import Cancel, Done, Event, Prefill, Stop, Timing, ToolCallReady, Turn, Usage
@@ -32,18 +33,22 @@ class LocalEngine:
         last: Event | None = None
         # `closing`, because a generator left to the garbage collector keeps the model until then.
         with closing(self._model.generate(ids, turn.sampling, cancel)) as steps:
-            for step in steps:
-                if isinstance(step, Prefill):
-                    cached = step.done if cached is None else cached
-                    clock.prefilled()
-                    yield step
-                    continue
-                clock.drawn()
-                for last in parser.feed(step):
-                    yield last
-                if parser.ended or clock.count >= turn.max_tokens:
-                    stop = Stop.END if parser.ended else Stop.LENGTH
-                    break
+            try:
+                for step in steps:
+                    if isinstance(step, Prefill):
+                        cached = step.done if cached is None else cached
+                        clock.prefilled()
+                        yield step
+                        continue
+                    clock.drawn()
+                    for last in parser.feed(step):
+                        yield last
+                    if parser.ended or clock.count >= turn.max_tokens:
+                        stop = Stop.END if parser.ended else Stop.LENGTH
+                        break
+            except LocalmagError:
+                yield from parser.finish()  # what is half written is not lost with the model
+                raise
         for last in parser.finish():
             yield last
         if stop is None:

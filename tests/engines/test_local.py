@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import pytest
 
 from localmag.engines.local import LocalEngine
 from localmag.engines.scripted import Scripted
-from localmag.errors import ContextTooSmall, WrongUsage
+from localmag.errors import ContextTooSmall, RunFailed, WrongUsage
 from localmag.prompt import Codec
-from localmag.stream import fold
+from localmag.stream import NOT_UTF8, fold
 from localmag.types import (
+    Cancel,
     Done,
     Event,
+    Malformed,
     Message,
+    Part,
     Prefill,
     Sampling,
     Stop,
@@ -125,6 +128,39 @@ def test_what_is_cut_off_is_kept_as_malformed(codec: Codec, cut: str) -> None:
     events, done = reply(engine(codec, ids), turn("?", max_tokens=len(ids)))
     assert done.stop is Stop.LENGTH
     assert [type(part).__name__ for part in fold(events)] == ["Text", "Malformed"]
+
+
+class Failing(Scripted):
+    """Fails where the script ends, as a native library does."""
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
+        for step in super().generate(ids, sampling, cancel):
+            if step == EOS and not isinstance(step, Prefill):
+                raise RunFailed("A token could not be computed.", "Send the message again.")
+            yield step
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([*text("8 = "), *text("é")[:1]], (Text("8 = "), Malformed(r"\xc3", NOT_UTF8))),
+        (
+            [THINK, CALLS, *text("add"), ARGS, *text('{"a": 1')],
+            (
+                Thinking("", closed=False),
+                Malformed('[TOOL_CALLS]add[ARGS]{"a": 1', "a tool call whose arguments are not JSON"),
+            ),
+        ),
+    ],
+)
+def test_a_model_that_fails_takes_nothing_with_it(
+    codec: Codec, said: list[int], kept: tuple[Part, ...]
+) -> None:
+    events = []
+    with pytest.raises(RunFailed):
+        for event in LocalEngine(Failing([said]), codec).reply(turn("Go"), threading.Event()):
+            events.append(event)
+    assert fold(events) == kept
 
 
 def test_cancel_keeps_what_had_come(codec: Codec) -> None:
