@@ -22,6 +22,7 @@ _HOMES = {
     "fit": ("fit", "fit_"),
     "sessions": ("sessions", "app"),
     "doctor": ("doctor", "doctor"),
+    "bench": ("bench", "bench"),
 }
 """Command → its file in this folder, and its function (or group) there."""
 

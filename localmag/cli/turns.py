@@ -103,7 +103,7 @@ def conversation(run: Run, past: Session | None, sessions: Sessions | None, runn
 
     if past and sessions:
         return Conversation.resume(sessions, past.id, running, _setup_of(run), seed=run.seed)
-    return Conversation.new(sessions, running, _setup_of(run), system=_system_of(run), seed=run.seed)
+    return Conversation.new(sessions, running, _setup_of(run), system=system_of(run), seed=run.seed)
 
 
 def prompt_messages(run: Run, past: Session | None, text: str) -> list[Message]:
@@ -124,7 +124,7 @@ def saved(past: Session | None) -> AbstractContextManager[Sessions | None]:
     return Sessions()
 
 
-def _system_of(run: Run) -> Message | None:
+def system_of(run: Run) -> Message | None:
     """The system message; [THINK] markers are control tokens in a prompt file only, never in typed text."""
     from localmag.prompt import system_message
 
