@@ -76,13 +76,14 @@ def advise(
     among = _among(model, host, machine, quant, backend)
     plans = fit.plans(model, machine, context=context, quant=quant, kv_type=kv_type, backend=among)
     smaller = fit.sibling(plans[0], machine, runnable(host, backend), context=context, kv_type=kv_type)
-    better = plans[0].backend if plans[0].fits and len({p.backend for p in plans}) > 1 else None
+    weighed = {plan.backend for plan in plans}  # without Apple silicon MLX is not, unless it is named
+    better = plans[0].backend if plans[0].fits and len(weighed) > 1 else None
     try:
         choice = select.choose(
             host,
             wanted=backend,
-            offered=dict.fromkeys(plan.backend for plan in plans),
-            here=here,
+            offered=dict.fromkeys(b.backend for b in model.builds if _is(b, quant)),
+            here=weighed & set(here),
             better=better,
             model=f"{model.title} {quant}" if quant else model.title,
         )
@@ -140,5 +141,9 @@ def _among(model: Model, host: Host, machine: Machine, quant: str | None, backen
     """The same, but a quant that is named is one whatever is installed."""
     if backend != "auto" or not quant:
         return runnable(host, backend)
-    of = {b.backend for b in model.builds if b.quant.lower() == quant.lower()}
+    of = {b.backend for b in model.builds if _is(b, quant)}
     return of.pop() if len(of) == 1 else runnable(host, backend)
+
+
+def _is(build: Build, quant: str | None) -> bool:
+    return not quant or build.quant.lower() == quant.lower()

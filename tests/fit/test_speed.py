@@ -33,7 +33,7 @@ def test_memory_that_says_nothing_is_two_channels_of_ddr4() -> None:
 
 def test_what_is_read_in_the_slowest_place_takes_the_time() -> None:
     alone = speed.decode([(14 * 10**9, 1000e9)])
-    assert alone == pytest.approx(50, rel=0.01)
+    assert alone == pytest.approx(50, rel=0.02)
     assert speed.decode([(13 * 10**9, 1000e9), (10**9, 50e9)]) == pytest.approx(21.2, rel=0.01)
 
 
