@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -17,6 +18,7 @@ import numpy as np
 
 from localmag.engines import EngineSpec, mlx_loading, mlx_memory
 from localmag.engines.mlx_caches import Caches, cannot_be
+from localmag.engines.mlx_guess import Guesser
 from localmag.engines.prefix import reusable
 from localmag.engines.sampler import Sampler
 from localmag.errors import RunFailed
@@ -28,6 +30,14 @@ if TYPE_CHECKING:
 
 _LEAST_CHUNK = 16  # fewer ids at once would read the weights too often for too little
 _CHUNK_S = 0.1  # what MLX has begun cannot be stopped, so a cancel waits for a chunk
+
+
+@dataclass(slots=True)
+class _Step:
+    """One id being read: what it will give, not evaluated yet."""
+
+    logits: mx.array
+    guess: mx.array
 
 
 class Mlx:
@@ -47,7 +57,7 @@ class Mlx:
         self._rate = 0.0  # ids per second of the last prefill chunk
         self._most = fit.prefill(spec.kv_type)
         self._model: Any = None
-        self._caches: Caches | None = None
+        self._caches: Any = None
         if not mx.metal.is_available():
             mx.disable_compile()  # fusing for a CPU starts a C++ compiler, for seconds, and fails without one
         self._limits = mlx_memory.limits(mx.device_info())
@@ -81,7 +91,7 @@ class Mlx:
     def _traced(self) -> mx.array:
         """Logits of two ids: MLX is lazy, so this finds out what fits together, and computes nothing."""
         try:
-            return self._forward([0, 0])
+            return self._forward(mx.array([0, 0]))
         except (AttributeError, TypeError, LookupError) as exc:
             if self._spec.kv_type != "f16":  # some attention takes plain arrays only
                 raise cannot_be(self._spec.kv_type) from exc
@@ -89,7 +99,6 @@ class Mlx:
 
     def _require_room(self, build: mlx_loading.Build) -> None:
         """Raises DoesNotFit if weights, KV cache and scratch space together are more than there may be."""
-        assert self._caches
         scratch = fit.compute(build.shape, self.context, self._spec.kv_type)
         needed = build.size + self._caches.nbytes + scratch
         room = self._limits.memory if self._limits else mlx_memory.free()
@@ -114,56 +123,73 @@ class Mlx:
         self._keep(reusable(self._held, ids, self.context))
         self._require_known(ids)
         yield Prefill(len(self._held), len(ids))
-        logits = None
-        while logits is None:
+        while (left := len(ids) - 1 - len(self._held)) > 0:
             if cancel.is_set():
                 return
-            logits = self._read_chunk(ids)
+            self._read_chunk(ids, left)
             yield Prefill(len(self._held), len(ids))
-        draw = Sampler(sampling)
-        for _ in range(self.context - len(ids)):
-            if cancel.is_set():
-                return
-            id = draw(logits)
-            yield id
-            logits = self._read(id)
+        if not cancel.is_set():
+            yield from self._draw(ids, sampling, cancel)
 
-    def _read_chunk(self, ids: Sequence[int]) -> NDArray[np.float32] | None:
-        """Read the prompt's next chunk, sized by the speed of the last one; after the last id, its logits.
-
-        That one is read by itself, because MLX would compute the logits of a whole chunk with it.
-        """
-        start = len(self._held)
-        left = len(ids) - 1 - start
-        if not left:
-            return self._read(ids[-1])
+    def _read_chunk(self, ids: Sequence[int], left: int) -> None:
+        """Read the prompt's next chunk, sized by the speed of the last one."""
         size = int(self._rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
+        start = len(self._held)
         chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
         began = time.perf_counter()
         with self._foreign():
-            assert self._caches
-            self._forward(chunk)
+            self._forward(mx.array(chunk))  # its logits are not asked for, and so not computed
             mx.eval(self._caches.state)
             self._require_within_limits()
         self._rate = len(chunk) / (time.perf_counter() - began)
         self._held += chunk
-        return None
 
-    def _read(self, id: int) -> NDArray[np.float32]:
-        """Read one id; the logits after it."""
+    def _draw(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
+        """Read the prompt's last id, then draw.
+
+        Each step is begun with the id that its forerunner is guessed to give, while that is still computed.
+        """
+        draw, guess = Sampler(sampling), Guesser(sampling)
+        step = self._begin(mx.array(ids[-1:]), guess)
+        self._held.append(ids[-1])
+        self._logits(step)
+        yield Prefill(len(ids), len(ids))
+        for left in reversed(range(self.context - len(ids))):
+            if cancel.is_set():
+                return
+            ahead = self._begin(step.guess[None], guess) if left and self._caches.can_forget else None
+            id = draw(self._logits(step))
+            if ahead and step.guess.item() != id:
+                self._keep(len(self._held))
+                guess.take_back()
+                ahead = None
+            if left and not ahead:
+                ahead = self._begin(mx.array([id]), guess)
+            if ahead:
+                self._held.append(id)
+                step = ahead
+            yield id
+
+    def _begin(self, id: mx.array, guess: Guesser) -> _Step:
+        """Have one id read, without waiting for it."""
         with self._foreign():
-            logits = self._forward([id])[0, -1].astype(mx.float32)
-            mx.eval(logits)
-        self._held.append(id)
-        return np.asarray(memoryview(logits))
+            logits = self._forward(id)[0, -1].astype(mx.float32)
+            step = _Step(logits, guess(logits))
+            mx.async_eval(step.logits, step.guess)
+        return step
 
-    def _forward(self, ids: Sequence[int]) -> mx.array:
-        assert self._caches
-        return self._model(mx.array(ids, mx.int32)[None], cache=self._caches.layers)
+    def _logits(self, step: _Step) -> NDArray[np.float32]:
+        """Waits for them."""
+        with self._foreign():
+            mx.eval(step.logits)
+        return np.asarray(memoryview(step.logits))
+
+    def _forward(self, ids: mx.array) -> mx.array:
+        """Logits, one row per id and one number per id of the vocabulary."""
+        return self._model(ids[None], cache=self._caches.layers)
 
     def _keep(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
-        assert self._caches
         del self._held[self._caches.keep(count) :]
 
     def _require_known(self, ids: Sequence[int]) -> None:

@@ -36,7 +36,10 @@ class Caches:
         self._bits = _BITS.get(kv_type)
         self._group = next((group for group in _GROUPS if head_size % group == 0), 0)
         self.renew()
-        if self._bits and not (self._group and all(type(c) is QuantizedKVCache for c in self.layers)):
+        kind = QuantizedKVCache if self._bits else KVCache
+        self.can_forget = all(type(layer) is kind for layer in self.layers)
+        """Whether the last ids can be taken out again, however many there are."""
+        if self._bits and not self.can_forget:
             raise cannot_be(kv_type)
 
     def renew(self) -> None:

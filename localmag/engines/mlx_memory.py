@@ -55,8 +55,8 @@ def limits(facts: Mapping[str, str | int]) -> Limits | None:
 def free() -> int:
     """Bytes that may be taken where no device states a limit: what this machine, or its container, has free.
 
-    A sixteenth of the memory, at least 1 GiB, is left alone. A CPU is refused nothing: allocations succeed, and
-    end the process when they are used.
+    A sixteenth of the memory, at least 1 GiB, is left alone. A CPU is refused nothing: allocations succeed,
+    and end the process when they are used.
     """
     memory = psutil.virtual_memory()
     limit = memory_limit()

@@ -1,0 +1,48 @@
+"""Guesses inside MLX's graph which id the sampler will draw, so that the next step can begin before it has.
+
+MLX builds its graphs in Python, a few milliseconds for 40 layers, and samples ids on the device to hide that
+behind the step before. localmag draws with its own sampler outside. The guess does the same sum with the same
+random number, in float32: it misses where rounding decides, about once in 100,000 ids, and then a step is
+computed again. What is drawn is the sampler's word alone.
+"""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import numpy as np
+
+from localmag.types import Sampling
+
+
+class Guesser:
+    """One reply's: guesses are asked for in the order of the draws."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._temperature, self._top_p = sampling.temperature, sampling.top_p
+        self._random = np.random.default_rng(sampling.seed).random  # as Sampler has it
+        self._uniform = 0.0
+        self._again = False
+
+    def take_back(self) -> None:
+        """The last guess came of a wrong one before it: the next is for the same draw."""
+        self._again = True
+
+    def __call__(self, logits: mx.array) -> mx.array:
+        """The id that will be drawn from these logits (one per id of the vocabulary), not evaluated."""
+        if self._temperature < 1e-6:
+            return mx.argmax(logits)
+        if not self._again:
+            self._uniform = self._random()
+        self._again = False
+        mass = mx.exp((logits - logits.max()) / self._temperature)
+        if self._top_p >= 1:
+            return _picked(mx.cumsum(mass), self._uniform, mass.sum())
+        order = mx.argsort(-mass)
+        reached = mx.cumsum(mass[order])
+        size = (reached < self._top_p * reached[-1]).sum()
+        return order[_picked(reached, self._uniform, reached[size])]
+
+
+def _picked(reached: mx.array, uniform: float, total: mx.array) -> mx.array:
+    """Index drawn from running sums of mass up to `total`, by a number in [0, 1)."""
+    return (reached <= uniform * total).sum()
