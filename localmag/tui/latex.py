@@ -76,6 +76,7 @@ _LOWERED = str.maketrans("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅
 
 _TOKEN = re.compile(r"\\\\(?:\[[\d.]+[a-z]{2}\])?|\\[a-zA-Z]+|\\.|\s+|.", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}$%&#_ ])")
+_BEFORE_MARK = re.compile(r"(?<!\s)\s+(?=[,;])")
 _PLAIN = re.compile(r"\d[\d.,]*|∞|[d∂Δ]?[^\W\d_][₀-₉⁰¹²³⁴-⁹′ₐ-ₜⁿⁱ]*")
 """A number, a letter with what hangs on it, a differential: no stroke or root could be read to end inside."""
 
@@ -130,8 +131,8 @@ class _Line:
             self.pieces.append(Piece(text, bold))
 
     def extend(self, other: _Line, *, bold: bool = False) -> None:
-        for piece in other.pieces:
-            self.add(piece.text, bold=bold or piece.bold)
+        """Append what was added to the other: it begins with no space, and has none doubled."""
+        self.pieces += [Piece(piece.text, bold=True) for piece in other.pieces] if bold else other.pieces
 
 
 class _Reader:
@@ -321,7 +322,7 @@ class _Reader:
         if name in _TABLES:
             before, between, behind = _TABLES[name]
             text = self._rows(name, between, "; ").text
-            line.add(before + re.sub(r"\s+(?=[,;])", "", text).rstrip(";") + behind)
+            line.add(before + _BEFORE_MARK.sub("", text).rstrip(";") + behind)
             return
         whole = [f"\\begin{{{name}}}"]
         while whole[-1] != f"\\end{{{name}}}":

@@ -121,6 +121,15 @@ def test_what_makes_no_sense_is_the_callers_to_show(formula: str) -> None:
     assert readable(formula) == ()
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    ("before", "repeated", "behind"),
+    [("{" * 300, "x", "}" * 300), (r"\begin{cases}\text{a", " ", r"b}\end{cases}")],
+)
+def test_a_long_formula_takes_no_longer_than_it_is(before: str, repeated: str, behind: str) -> None:
+    assert text(before + repeated * 200_000 + behind).count(repeated) >= 200_000
+
+
 PARTS = st.lists(
     st.sampled_from([*r"{ } [ ] ^ _ & ' ~ \ \\ x 7 \foo \frac \sqrt \left . \begin{aligned}".split(), " "])
 )
