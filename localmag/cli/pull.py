@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from localmag import catalogue
+from localmag import amounts, catalogue
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.output import confirm, say, warn
@@ -19,11 +19,12 @@ from localmag.store import cache
 from localmag.store.inventory import take
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, Task, TaskID
 
     from localmag.store.pull import Plan, Step, Wanted
 
 _REDRAW = 0.1  # seconds between two looks at the progress
+_BESIDE_NAME = 46  # cells: "114.2 of 114.2 kB", "104.0 MB/s, 3 h 20 min" and what is left of the bar
 
 
 def pull(
@@ -168,45 +169,65 @@ def _name(plan: Plan) -> str:
 
 
 def _draw(plan: Plan, steps: Iterator[Step]) -> None:
-    """A bar for each file and one for all of them, with rate and time left."""
+    """A bar for each file, with what became of it, and one for all of them, with rate and time left."""
     from rich import progress as rich
     from rich.console import Console
+    from rich.table import Column
 
+    console = Console(stderr=True)
+    name = Column(no_wrap=True, max_width=max(12, console.width - _BESIDE_NAME))
     columns = (
-        rich.TextColumn("{task.description}", markup=False),
-        rich.BarColumn(),
-        rich.DownloadColumn(),
-        rich.TransferSpeedColumn(),
-        rich.TimeRemainingColumn(),
+        rich.TextColumn("{task.description}", markup=False, table_column=name),
+        rich.BarColumn(),  # which gives way where the line is short
+        rich.TextColumn("{task.fields[part]}", table_column=Column(no_wrap=True, justify="right")),
+        rich.TextColumn("{task.fields[told]}", table_column=Column(no_wrap=True)),
     )
-    with rich.Progress(*columns, console=Console(stderr=True)) as bars:
+    with rich.Progress(*columns, console=console) as bars:
         _follow(plan, steps, bars)
 
 
 def _follow(plan: Plan, steps: Iterator[Step], bars: Progress) -> None:
     from localmag.store.pull import Checking, Fetching, Verified, Waiting
 
-    bar = {f.path: bars.add_task(f.path, total=f.size, completed=f.here, start=False) for f in plan.files}
-    everything = bars.add_task("all", total=plan.total, completed=plan.total - plan.missing)
+    bar = {f.path: _add(bars, f.path, f.here, f.size) for f in plan.files}
+    everything = _add(bars, "all", plan.total - plan.missing, plan.total)
     drawn, arrived, waited = 0.0, plan.total - plan.missing, ""
     for step in steps:
         match step:
             case Fetching(file, done):
-                bars.start_task(bar[file.path])
                 if (now := time.monotonic()) - drawn > _REDRAW:
                     drawn = now
-                    bars.update(bar[file.path], completed=done)
-                    bars.update(everything, completed=arrived + done - file.here)
+                    _update(bars, bar[file.path], done)
+                    _update(bars, everything, arrived + done - file.here)
+                    bars.update(everything, told=_pace(bars.tasks[everything]))
             case Checking(file, done):
-                bars.start_task(bar[file.path])
-                bars.update(bar[file.path], completed=done, description=f"{file.path} (checking)")
+                _update(bars, bar[file.path], done, "checking")
             case Verified(file):
                 arrived += file.size - file.here
-                bars.update(bar[file.path], completed=file.size, description=f"{file.path} (verified)")
-                bars.update(everything, completed=arrived)
+                _update(bars, bar[file.path], file.size, "verified")
+                _update(bars, everything, arrived)
+                bars.update(everything, told=_pace(bars.tasks[everything]))
             case Waiting(why, seconds) if why != waited:
                 bars.console.print(f"{why}; trying again in {seconds:.0f} s", markup=False, highlight=False)
         waited = step.why if isinstance(step, Waiting) else ""
+
+
+def _add(bars: Progress, name: str, done: int, total: int) -> TaskID:
+    return bars.add_task(name, total=total, completed=done, part=amounts.part(done, total), told="")
+
+
+def _update(bars: Progress, task: TaskID, done: int, told: str = "") -> None:
+    part = amounts.part(done, bars.tasks[task].total or 0)
+    bars.update(task, completed=done, part=part, told=told)
+
+
+def _pace(task: Task) -> str:
+    """Bytes per second, and how long it takes yet; empty as long as nobody can tell."""
+    rate = task.finished_speed or task.speed
+    if not rate:
+        return ""
+    rest = 0 if task.finished else task.time_remaining
+    return f"{amounts.size(rate)}/s" + (f", {amounts.left(rest)}" if rest else "")
 
 
 def _note(line: str) -> None:
