@@ -123,6 +123,10 @@ class Demo:
         return self.folder / "demo-Q8_0.gguf"
 
     @property
+    def mlx(self) -> Path:
+        return self.folder / "demo-8bit"
+
+    @property
     def tokenizer(self) -> Path:
         return self.folder / "tekken.json"
 

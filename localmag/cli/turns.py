@@ -51,8 +51,9 @@ class Interruptible:
 
 
 def what_runs(run: Run) -> str:
-    """Why this backend, where another could have run it."""
-    return f"{run.backend.backend} runs it: {run.backend.why}." if run.backend.open else ""
+    """Why this backend, where another could have run it, and somebody brought a build for that here."""
+    told = run.backend.open and run.installed.model != catalogue.DEMO
+    return f"{run.backend.backend} runs it: {run.backend.why}." if told else ""
 
 
 def say_what_runs(run: Run) -> None:

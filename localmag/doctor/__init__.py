@@ -58,12 +58,16 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
     versions = checks.versions()
     found += checks.packages(versions)
     sound = noted("settings", checks.settings)
+    machine = devices.machine(cache.root())
+    found += checks.machine(machine)
+    weights = tried("weights", take) or Inventory((), ())
+    found += checks.weights(weights)
+    chosen = None
+    if sound:
+        chosen = tried("chat", lambda: opening(machine, weights, select.host(), backend=backend, quant=quant))
+    runner = chosen[0].backend if chosen else "llama.cpp"
     with ExitStack() as stack:
-        demo = tried("engine", lambda: stack.enter_context(Demo()))  # it loads while the rest is looked at
-        machine = devices.machine(cache.root())
-        found += checks.machine(machine)
-        weights = tried("weights", take) or Inventory((), ())
-        found += checks.weights(weights)
+        demo = tried("engine", lambda: stack.enter_context(Demo(runner)))  # it loads meanwhile
         noted("downloads", lambda: checks.downloads(machine, os.environ))
         folders = tried("folders", lambda: dict(checks.folders())) or {}
         found += checks.writable(folders)
@@ -72,19 +76,14 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
         found += checks.terminal(terminal)
         found += checks.screen()
         if demo:
-            noted("engine", lambda: checks.engine(demo.draw()))
-        choice = None
-        if sound:
-            choice = tried(
-                "chat", lambda: opening(machine, weights, select.host(), backend=backend, quant=quant)
-            )
-    if choice:
-        found += choice[1]
+            noted("engine", lambda: checks.engine(demo.backend, demo.draw()))
+    if chosen:
+        found += chosen[1]
     return Report(
         checks=tuple(found),
         versions=versions,
         machine=machine,
-        backend=choice[0] if choice else None,
+        backend=chosen[0] if chosen else None,
         weights=tuple(one for one in weights.all if one.ours),
         folders=folders,
         terminal=terminal,

@@ -267,8 +267,8 @@ def terminal(found: Terminal) -> Iterator[Check]:
         yield Check("terminal", said, "note", todo)
 
 
-def engine(seconds: float) -> Iterator[Check]:
-    yield Check("engine", f"the demo's engine starts and draws a token ({seconds:.1f} s)")
+def engine(backend: str, seconds: float) -> Iterator[Check]:
+    yield Check("engine", f"the demo's engine, {backend}, starts and draws a token ({seconds:.1f} s)")
 
 
 # ── Failing ───────────────────────────────────────────────────────────────────────────────────────

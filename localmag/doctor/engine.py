@@ -1,4 +1,4 @@
-"""Whether an engine really starts: the demo's loads, and draws one token."""
+"""Whether an engine really starts: the demo's loads, on the backend of chat, and draws one token."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Self
 from localmag import catalogue, store
 from localmag.engines import EngineSpec
 from localmag.engines.host import HostedEngine
+from localmag.engines.select import Runner
 from localmag.errors import RunFailed
 from localmag.types import Cancel, Done, Message, Sampling, Stop, Turn
 
@@ -22,11 +23,10 @@ class Demo:
     Raises a LocalmagError if the demo is not in place or no process can be started.
     """
 
-    def __init__(self, patience_s: float = _PATIENCE_S) -> None:
-        found = store.locate(catalogue.DEMO)
-        self._engine = HostedEngine(
-            EngineSpec("llama.cpp", found.weights, found.tokenizer, context=found.context)
-        )
+    def __init__(self, backend: Runner = "llama.cpp", patience_s: float = _PATIENCE_S) -> None:
+        found = store.locate(catalogue.DEMO, backend=backend)
+        self.backend = backend
+        self._engine = HostedEngine(EngineSpec(backend, found.weights, found.tokenizer, found.context))
         self._began = time.monotonic()
         self._patience = _Deadline(self._began + patience_s)
 

@@ -112,5 +112,5 @@ def of_demo(model: Model, quant: str | None) -> Meant:
 
 
 def bundled(build: Build) -> Path:
-    """The weights that ship with localmag."""
+    """The weights that ship with localmag: a GGUF file, or the folder of an MLX build."""
     return Path(catalogue.__file__).parent / "demo" / build.file

@@ -194,10 +194,10 @@ def _bundled() -> Iterator[Here]:
     model, _ = catalogue.find(catalogue.DEMO)
     for build in model.builds:
         weights = bundled(build)
-        size = weights.stat().st_size
-        yield Here(
-            model.name, model, build, build.quant, build.backend, "localmag", "bundled", size, size, weights
-        )
+        files = weights.iterdir() if weights.is_dir() else (weights,)
+        size = sum(file.stat().st_size for file in files)
+        name = model.called(build)
+        yield Here(name, model, build, build.quant, build.backend, "localmag", "bundled", size, size, weights)
 
 
 def _partials(copies: list[Here], known: list[records.Record]) -> Iterator[Here]:

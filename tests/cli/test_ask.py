@@ -72,6 +72,16 @@ def test_the_same_seed_draws_the_same_reply(localmag: RunLocalmag) -> None:
     assert reply() == reply()
 
 
+def test_the_demo_answers_alike_on_both_backends(localmag: RunLocalmag) -> None:
+    told = [
+        json.loads(localmag("ask", "demo", SUM, "--json", "--temp", "0", "--backend", backend).stdout)
+        for backend in ("llama.cpp", "mlx")
+    ]
+    assert [(one["backend"], one["build"]) for one in told] == [("llama.cpp", "Q8_0"), ("mlx", "8bit")]
+    assert told[0]["reasoning"] == told[1]["reasoning"]
+    assert told[0]["answer"] == told[1]["answer"]
+
+
 def test_hidden_thinking_is_on_neither_stream(localmag: RunLocalmag) -> None:
     done = localmag("ask", "demo", SUM, "--hide-thinking")
     assert done.returncode == 0

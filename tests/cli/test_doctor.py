@@ -34,11 +34,19 @@ def test_where_chat_works(localmag: RunLocalmag) -> None:
     assert report["machine"]["memory_total"] > 0
     assert "cpu" in report["machine"]["llama_cpp"]
     assert report["backend"]["backend"] == "llama.cpp"
-    assert [one["state"] for one in report["weights"]] == ["bundled"]
+    assert [one["state"] for one in report["weights"]] == ["bundled", "bundled"]
     assert report["offline"]
     assert not report["terminal"]["interactive"]
     said = {check["topic"]: check["said"] for check in report["checks"]}
-    assert "draws a token" in said["engine"]
+    assert "llama.cpp, starts and draws a token" in said["engine"]
+
+
+def test_the_engine_that_starts_is_of_the_backend_that_chat_would_use(localmag: RunLocalmag) -> None:
+    report = json.loads(localmag("doctor", "--backend", "mlx", "--json").stdout)
+    said = [check["said"] for check in report["checks"]]
+    assert any(line.startswith("the demo's engine, mlx, starts and draws a token") for line in said)
+    assert "opens localmag demo 8bit with mlx" in said
+    assert report["backend"]["backend"] == "mlx"
 
 
 def test_it_loads_nothing_heavy_itself() -> None:

@@ -36,7 +36,7 @@ def other_tool(hub: Hub, *files: tuple[str, str]) -> Path:
 
 def test_without_weights_the_list_is_the_demo_and_the_way_to_more(run: Zygote) -> None:
     done = run("list")
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["demo"]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["demo:Q8_0", "demo:8bit"]
     assert "localmag pull magistral" in done.stderr
 
 
@@ -99,7 +99,7 @@ def test_looking_needs_no_client_of_the_hub(pull: Pull) -> None:
         "store.newest(); print(len(here())); assert not {'huggingface_hub', 'httpx2'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "2", done.stderr
+    assert done.stdout.strip() == "3", done.stderr
 
 
 def test_show_tells_the_catalogue_and_what_is_here(pull: Pull, run: Zygote) -> None:

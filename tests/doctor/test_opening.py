@@ -62,12 +62,12 @@ def test_of_mlx_nothing_is_promised_where_it_cannot_run() -> None:
 
 def test_on_a_mac_the_whole_reasoning_is_shown() -> None:
     choice, found = opening(read(machines.M4_MAX), take(), select.Host(apple_silicon=True, obstacles={}))
-    assert choice.backend == "llama.cpp"  # the demo's only one
+    assert choice.backend == "mlx"
     said = [check.said for check in found if check.topic == "backend"]
     assert "llama.cpp: can run here" in said
     assert "MLX: can run here, its build fits better" in said
     assert any(line.startswith("mlx it would be for Magistral Small 1.2") for line in said)
-    assert said[-1] == "llama.cpp it is: localmag demo has no build for MLX"
+    assert said[-1] == "mlx it is: this is Apple silicon, and its MLX build is here"
 
 
 def test_a_model_that_is_not_here_is_a_problem_with_the_command() -> None:

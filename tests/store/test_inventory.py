@@ -22,6 +22,7 @@ from tests.test_store import put
 
 COMMIT = "c" * 40
 OLLAMA = "application/vnd.ollama.image.model"
+BUNDLED = ["demo:Q8_0", "demo:8bit"]
 
 
 def studio(home: Path, name: str = "lmstudio-community/Magistral-Small-2509-GGUF") -> Path:
@@ -51,6 +52,23 @@ def tokenizer() -> Path:
 
 def listed() -> dict[str, Here]:
     return {one.name: one for one in inventory.here()}
+
+
+def test_the_demo_ships_for_both_backends(demo: Demo) -> None:
+    here = listed()
+    assert [here[name].backend for name in BUNDLED] == ["llama.cpp", "mlx"]
+    assert here["demo:Q8_0"].size == demo.weights.stat().st_size
+    assert here["demo:8bit"].size == sum(file.stat().st_size for file in demo.mlx.iterdir())
+    assert store.locate("demo").weights == demo.weights
+    for found in (
+        store.locate("demo", backend="mlx"),
+        store.locate("demo:8bit"),
+        store.locate("demo", quant="8BIT"),
+    ):
+        assert (found.backend, found.build, found.weights) == ("mlx", "8bit", demo.mlx)
+        assert (found.tokenizer, found.system_prompt) == (demo.tokenizer, demo.system_prompt)
+    with pytest.raises(NotFound, match="8bit"):
+        store.locate("demo", quant="4bit")
 
 
 # ── Recognised ────────────────────────────────────────────────────────────────────────────────────
@@ -133,15 +151,15 @@ def test_another_link_to_the_same_file_is_no_copy(home: Path) -> None:
     file = magistral(studio(home) / "Magistral-Small-2509-Q4_K_M.gguf")
     ollama(home, "magistral:24b-small-2509-q4_K_M", file)
     (studio(home, "linked/repo") / "Magistral-Small-2509-Q4_K_M.gguf").symlink_to(file)
-    assert [h.name for h in inventory.here() if h.model] == ["demo", "magistral:Q4_K_M"]
+    assert [h.name for h in inventory.here() if h.model] == [*BUNDLED, "magistral:Q4_K_M"]
 
 
 def test_three_of_one_name_are_told_apart_by_their_paths(home: Path) -> None:
     for publisher in "abc":
         (studio(home, f"{publisher}/repo") / "mine.gguf").write_bytes(tiny(vocabulary(words=[publisher * 2])))
     names = [h.name for h in inventory.here()]
-    assert names[:3] == ["demo", "mine", "mine@lmstudio"]
-    assert store.locate(names[3]).weights == Path(names[3])
+    assert names[:4] == [*BUNDLED, "mine", "mine@lmstudio"]
+    assert store.locate(names[4]).weights == Path(names[4])
 
 
 def test_no_file_takes_the_name_of_the_catalogue(home: Path) -> None:
@@ -305,7 +323,7 @@ def test_what_is_no_models_weights_is_refused(
 
 def test_what_another_tool_has_of_other_models_is_known_but_not_listed(home: Path) -> None:
     (studio(home, "x/y") / "Llama-3-8B-Q4_K_M.gguf").write_bytes(small(pre="llama-bpe"))
-    assert [h.name for h in inventory.here()] == ["demo"]
+    assert [h.name for h in inventory.here()] == BUNDLED
     (other,) = [h for h in inventory.take().all if not h.ours]
     assert (other.name, other.state) == ("Llama-3-8B-Q4_K_M", "refused")
 
@@ -469,7 +487,7 @@ def test_a_damaged_record_of_an_import_is_none(tmp_path: Path, demo: Demo) -> No
     (record,) = imports._folder().glob("*.json")
     for junk in (b"", b"{}", b"[]", b"\xff", b'{"name": "x", "path": "../x"}', b'{"name": 1, "path": 2}'):
         record.write_bytes(junk)
-        assert list(listed()) == ["demo"]
+        assert list(listed()) == BUNDLED
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"not a model", small()[:200]])

@@ -6,11 +6,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import gguf
 import numpy as np
 import pytest
+from gguf.quants import dequantize
 
 from localmag.prompt import Codec
 from tests.conftest import Demo
+from tools import mlx_build
 from tools.demo_model import comparing, evaluation
 from tools.demo_model.__main__ import parsed
 from tools.demo_model.builds import BUILDS, EVALUATED, SOURCE
@@ -41,7 +44,22 @@ def test_an_mlx_build_is_made_of_the_gguf_that_is_there_now(folder: Path) -> Non
         "model.safetensors",
         "tokenizer.json",
     }
-    assert (folder / build.file / "model.safetensors").stat().st_size < 2_000_000
+    assert (folder / build.file / "model.safetensors").stat().st_size < 2_100_000
+
+
+def test_both_builds_that_ship_are_of_the_same_weights(demo: Demo) -> None:
+    """Each as far from what they were made of as 8 bits are."""
+    import mlx.core as mx
+
+    theirs = mx.load(str(demo.mlx / "model.safetensors"))
+    assert isinstance(theirs, dict)
+    for tensor in gguf.GGUFReader(demo.weights).tensors:
+        name = mlx_build._name(tensor.name)
+        mine = dequantize(tensor.data, tensor.tensor_type)
+        stem = name.removesuffix(".weight")
+        packed = (theirs[f"{stem}.{part}"] for part in ("weight", "scales", "biases"))
+        other = mx.dequantize(*packed, group_size=mlx_build.GROUP, bits=8) if mine.ndim == 2 else theirs[name]
+        assert np.abs(np.array(other) - mine).max() <= np.abs(mine).max() / 100, tensor.name
 
 
 def test_replies_are_measured_once_and_shown_while_weights_and_questions_are_the_same(

@@ -28,7 +28,8 @@ SHIPPED_MLX = "demo-8bit"
 class Build:
     """One build: a GGUF of that name, or an MLX build whose numbers are of `dtype`, or have `bits` each.
 
-    What 4, 6 or 8 bits leave over (scales, norms) and what is computed is of `dtype`.
+    What is not of 4, 6 or 8 bits (scales, norms) is of `dtype`, and so is what is computed. With bits that is
+    float32: on a CPU an id then costs 6.5 ms, where it costs 26 ms in bfloat16 and 95 ms in float16.
     """
 
     name: str
@@ -83,9 +84,9 @@ BUILDS = {
         Build("F16"),
         Build("Q8_0"),
         Build("mlx-bf16", "bfloat16"),
-        Build("mlx-8bit", "float16", 8),
-        Build("mlx-6bit", "float16", 6),
-        Build("mlx-4bit", "float16", 4),
+        Build("mlx-8bit", "float32", 8),
+        Build("mlx-6bit", "float32", 6),
+        Build("mlx-4bit", "float32", 4),
         Build("mlx-f16", "float16"),
         Build("mlx-f32", "float32"),
     )
@@ -94,7 +95,7 @@ EVALUATED = ("F16", "Q8_0", "mlx-bf16", "mlx-8bit", "mlx-6bit", "mlx-4bit")
 """Side by side in the table; the rest are to compare with."""
 
 
-def make_mlx(source: Path, folder: Path, dtype: str = "float16", bits: int | None = 8) -> None:
+def make_mlx(source: Path, folder: Path, dtype: str = "float32", bits: int | None = 8) -> None:
     """Write an MLX build of a GGUF into `folder`, file by file: others may be reading the one before."""
     from tools import mlx_build
 
