@@ -151,7 +151,7 @@ class _Child:
     """One child process, from its start to its end."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        self.weights = spec.weights.name
+        self.weights = spec.name
         self.log = spec.log or _new_log()
         self.fraction = 0.0
         """How much is loaded; 1 when replies can begin."""

@@ -92,7 +92,7 @@ class Mlx:
         """Logits of two ids: MLX is lazy, so this finds out what fits together, and computes nothing."""
         try:
             return self._forward(mx.array([0, 0]))
-        except (AttributeError, TypeError, LookupError) as exc:
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as exc:
             if self._spec.kv_type != "f16":  # some attention takes plain arrays only
                 raise cannot_be(self._spec.kv_type) from exc
             raise mlx_loading.damaged(self._spec, exc) from exc

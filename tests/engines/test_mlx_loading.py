@@ -15,7 +15,7 @@ from localmag.engines import EngineSpec
 from localmag.engines.vocabulary import require_as_many, require_same
 from localmag.errors import BadFile, LocalmagError, NotFound, WrongUsage
 from localmag.prompt import Codec
-from tests.engines.test_mlx import PROMPT, ids_of
+from tests.engines.test_mlx import GREEDY, NEVER, PROMPT, ids_of
 from tests.tekken import tekken, write
 
 pytest.importorskip("mlx_lm", reason="MLX is for Apple silicon, and for Linux with glibc 2.35 or newer")
@@ -107,9 +107,9 @@ def test_a_path_with_any_letters(tiny: EngineSpec, tiny_mlx: EngineSpec, tmp_pat
         assert ids_of(model, PROMPT, 1)
 
 
-def seeing(config: Config, weights: Weights) -> tuple[Config, Weights]:
+def seeing(config: Config, weights: Weights, kind: str = "mistral") -> tuple[Config, Weights]:
     """The form of Magistral 1.2's MLX builds: the model that reads inside one that sees."""
-    told: Config = {"model_type": "mistral3", "text_config": config | {"model_type": "mistral"}}
+    told: Config = {"model_type": "mistral3", "text_config": config | {"model_type": kind}}
     inside = {f"language_model.{name}": array for name, array in weights.items()}
     inside["vision_tower.patch_conv.weight"] = mx.ones((64, 14, 14, 3))
     inside["multi_modal_projector.linear_1.weight"] = mx.ones((64, 64))
@@ -124,6 +124,62 @@ def test_weights_for_images_are_left_out_and_the_log_says_so(
         assert ids_of(model, PROMPT, 20) == expected
     size = 4 * (64 * 14 * 14 * 3 + 64 * 64)
     assert f"{size:,} bytes of the weights are for images" in (tmp_path / "log").read_text("utf-8")
+
+
+ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 1e9,
+    "factor": 16.0,
+    "original_max_position_embeddings": 16_384,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "llama_4_scaling_beta": 0.1,
+}
+
+
+LATENT = {
+    "model_type": "mistral4", "rope_parameters": ROPE, "tie_word_embeddings": False,
+    "kv_lora_rank": 32, "q_lora_rank": 32, "qk_rope_head_dim": 32, "qk_nope_head_dim": 32, "v_head_dim": 32,
+    "head_dim": 64, "n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2,
+    "moe_intermediate_size": 64, "first_k_dense_replace": 0, "routed_scaling_factor": 1.0,
+    "norm_topk_prob": True, "topk_group": 1, "n_group": 1,
+}  # fmt: skip
+
+
+def ministral(config: Config, weights: Weights) -> tuple[Config, Weights]:
+    """The form of Ministral 3's builds."""
+    told = {key: value for key, value in config.items() if not key.startswith("rope")}
+    return seeing(told | {"rope_parameters": ROPE}, weights, "ministral3")
+
+
+def mixture(config: Config, weights: Weights) -> tuple[Config, Weights]:
+    """The form of Mistral Small 4's: experts, and one latent vector for all keys and values."""
+    from mlx.utils import tree_flatten
+    from mlx_lm.models import mistral3
+
+    text = {key: value for key, value in config.items() if not key.startswith("rope")} | LATENT
+    told = {"model_type": "mistral3", "text_config": text}
+    model = mistral3.Model(mistral3.ModelArgs.from_dict(told))
+    return told, dict(tree_flatten(model.parameters()))
+
+
+@pytest.mark.parametrize("form", [ministral, mixture])
+def test_other_models_of_the_family_load_and_keep_their_prefix(
+    changed: Callable[[Change], EngineSpec], form: Change
+) -> None:
+    spec = changed(form)
+    with closing(Mlx(spec)) as model, closing(Mlx(spec)) as fresh:
+        longer = [*PROMPT, *ids_of(model, PROMPT, 20), 1_500]
+        again = model.generate(longer, GREEDY, NEVER)
+        assert next(again).done >= len(PROMPT)  # type: ignore[union-attr]
+        again.close()
+        assert ids_of(model, longer, 5) == ids_of(fresh, longer, 5)
+
+
+def test_a_latent_cache_cannot_be_quantized(changed: Callable[[Change], EngineSpec]) -> None:
+    assert isinstance(refused(replace(changed(mixture), kv_type="q8_0")), WrongUsage)
 
 
 def as_transformers_5_writes_it(config: Config, weights: Weights) -> None:
@@ -166,16 +222,10 @@ def test_a_cache_that_has_overwritten_its_past_starts_again(changed: Callable[[C
         assert type(model._caches.layers[1]) is not KVCache  # type: ignore[union-attr]
         ids_of(model, PROMPT, 60)
         turned = [*PROMPT[:70], 2_000, *PROMPT[71:]]
-        again = model.generate(turned, *_greedy())
+        again = model.generate(turned, GREEDY, NEVER)
         assert next(again).done == 0  # type: ignore[union-attr]
         again.close()
         assert ids_of(model, turned, 10) == ids_of(fresh, turned, 10)
-
-
-def _greedy() -> tuple[Any, Any]:
-    from tests.engines.test_mlx import GREEDY, NEVER
-
-    return GREEDY, NEVER
 
 
 # ── Refusing ──────────────────────────────────────────────────────────────────────────────────────

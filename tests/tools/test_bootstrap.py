@@ -31,11 +31,12 @@ class Pip:
         self.asked: list[tuple[str, ...]] = []
         self.variables: list[dict[str, str]] = []
         self.fails_to: str = ""
+        self.fails_for: str = ""
 
     def __call__(self, environment: Environment, *args: str, **variables: str) -> None:
         self.asked.append(args)
         self.variables.append(variables)
-        if self.fails_to and args[0] == self.fails_to:
+        if args[0] == self.fails_to or args[-1] == self.fails_for:
             raise SetupError("It did not compile.")
         if args[0] == "wheel":
             folder = Path(args[args.index("-w") + 1])
@@ -104,6 +105,49 @@ def test_tools_come_on_top_and_the_program_needs_them_not(
     assert fake.asked[-1][-1] == ".[dev]"
     assert ready(here, "dev")
     assert ready(here)
+
+
+@pytest.mark.parametrize(
+    ("job", "with_mlx", "without"),
+    [("test", "dev,mlx-cpu", "dev"), ("install", "mlx-cpu", ""), ("chat", "", ""), ("ask", "", "")],
+)
+def test_mlx_comes_along_where_it_runs_without_a_mac(
+    monkeypatch: pytest.MonkeyPatch, job: str, with_mlx: str, without: str
+) -> None:
+    for there, extra in ((True, with_mlx), (False, without)):
+        monkeypatch.setattr(jobs, "has_mlx_cpu", lambda there=there: there)
+        assert jobs.extras(job) == extra
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "libc", "there"),
+    [
+        ("linux", "x86_64", ("glibc", "2.36"), True),
+        ("linux", "aarch64", ("glibc", "2.35"), True),
+        ("linux", "x86_64", ("glibc", "2.31"), False),
+        ("linux", "x86_64", ("", ""), False),
+        ("linux", "riscv64", ("glibc", "2.39"), False),
+        ("darwin", "arm64", ("", ""), False),
+        ("win32", "AMD64", ("", ""), False),
+    ],
+)
+def test_where_mlx_runs_without_a_mac(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[str, str], there: bool
+) -> None:
+    monkeypatch.setattr(install.sys, "platform", system)
+    monkeypatch.setattr(install.platform, "machine", lambda: machine)
+    monkeypatch.setattr(install.platform, "libc_ver", lambda: libc)
+    assert install.has_mlx_cpu() is there
+
+
+def test_where_mlx_cannot_be_installed_the_rest_is(
+    here: Environment, fake: Pip, machine: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake.fails_for = ".[dev,mlx-cpu]"
+    set_up(here, "dev,mlx-cpu")
+    assert fake.asked[-1][-1] == ".[dev]"
+    assert ready(here, "dev,mlx-cpu")
+    assert "going on without" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from tools.bootstrap.environment import Environment, SetupError, say
-from tools.bootstrap.install import has_mlx_cpu, set_up, set_up_training
+from tools.bootstrap.install import MLX, has_mlx_cpu, set_up, set_up_training
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = Environment(ROOT / ".venv")
@@ -71,7 +71,7 @@ def extras(job: str) -> str:
     """What is installed besides the program, as pip spells it: the tools; MLX where it runs without a Mac."""
     wanted = ["dev"] if job in WITH_TOOLS else []
     if (wanted or job == "install") and has_mlx_cpu():
-        wanted.append("mlx-cpu")
+        wanted.append(MLX)
     return ",".join(wanted)
 
 
