@@ -253,8 +253,8 @@ def _said(repo: str, exc: Exception) -> LocalmagError:
         case GatedRepoError():
             return Refused(
                 f"{repo} is open only to those who accepted its terms.",
-                f"Accept them at {constants.ENDPOINT}/{repo}, log in with `hf auth login` (or set HF_TOKEN), "
-                "and run this again.",
+                f"Accept them at {transport.endpoint()}/{repo}, log in with `hf auth login` "
+                "(or set HF_TOKEN), and run this again.",
             )
         case HfHubHTTPError():
             return _answered(repo, exc, exc.response.status_code)
@@ -289,7 +289,7 @@ def _answered(repo: str, exc: HfHubHTTPError, status: int) -> LocalmagError:
 def _untransported(exc: Exception) -> HubFailed:
     if transport.unreachable(exc):
         return HubFailed(
-            f"The hub at {constants.ENDPOINT} cannot be reached ({str(exc)[:120]}).",
+            f"The hub at {transport.endpoint()} cannot be reached ({str(exc)[:120]}).",
             "Check the network, and the proxy if there is one.",
         )
     if isinstance(exc, httpx2.TimeoutException):

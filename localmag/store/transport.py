@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import re
 import socket
 import threading
 import urllib.request
@@ -33,6 +34,7 @@ _KNOCK_S = 8.0  # seconds within which somebody must open, name look-up and all 
 _TIMEOUT = httpx2.Timeout(constants.HF_HUB_DOWNLOAD_TIMEOUT, connect=5.0)  # seconds; for any next byte
 _PORTS = {"http": 80, "https": 443}
 _HOPS = 8  # redirects in a row; the hub needs two
+_LOGIN = re.compile(r"//[^/?#]*@")
 _TELLING = ("X-Error-Code", "X-Error-Message", "Retry-After", "RateLimit")
 
 
@@ -61,6 +63,11 @@ def answer(url: str, **headers: str) -> Iterator[tuple[httpx2.Response, httpx2.R
             response.close()
         request = following(response)
     raise HubFailed("The hub sends us from one address to the next without end.", "Check HF_ENDPOINT.")
+
+
+def endpoint() -> str:
+    """The hub's address as it may be shown: without the name and password that a mirror's may hold."""
+    return _LOGIN.sub("//", constants.ENDPOINT)
 
 
 def unreachable(exc: Exception) -> bool:
@@ -100,7 +107,7 @@ def _require_reachable(url: httpx2.URL) -> None:
     """
     if url.scheme not in _PORTS or not url.host:
         raise HubFailed(
-            f"HF_ENDPOINT is {constants.ENDPOINT[:80]!r}, which is no web address.",
+            f"HF_ENDPOINT is {endpoint()[:80]!r}, which is no web address.",
             "Unset it, or set it to one like https://huggingface.co.",
         )
     if constants.HF_HUB_OFFLINE:

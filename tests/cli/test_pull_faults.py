@@ -246,6 +246,13 @@ def test_without_a_network_it_says_so_at_once(pull: Pull, env: dict[str, str], s
     assert time.monotonic() - start < 15  # start-up on a busy machine, and no retries of a minute
 
 
+def test_a_password_in_the_address_of_the_hub_is_not_shown(pull: Pull) -> None:
+    done = pull(env={"HF_ENDPOINT": "http://me:s3cret@127.0.0.1:9"})
+    assert done.returncode == 5
+    assert "http://127.0.0.1:9 cannot be reached" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_packets_that_vanish_are_no_reason_to_wait_for_a_minute(pull: Pull, abyss: str) -> None:
     start = time.monotonic()
     done = pull(env={"HF_ENDPOINT": abyss})

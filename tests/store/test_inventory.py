@@ -451,7 +451,7 @@ def test_an_import_may_have_a_name_of_its_own(tmp_path: Path, demo: Demo) -> Non
     for name in ("a", "b"):
         shutil.copy(demo.weights, tmp_path / f"{name}.gguf")
     assert adopt(tmp_path / "a.gguf", "tiny").name == "tiny"
-    for taken in ("tiny", "TINY", "demo", "magistral", "magistral:Q4_K_M", "", "two words", "a@b"):
+    for taken in ("tiny", "TINY", "demo", "magistral", "magistral:Q4_K_M", "", "two words", "a@b", "-x"):
         with pytest.raises(WrongUsage):
             adopt(tmp_path / "b.gguf", taken)
     assert adopt(tmp_path / "a.gguf", "smaller").name == "smaller"
