@@ -43,6 +43,8 @@ def test_a_table_has_the_numbers_side_by_side(monkeypatch: pytest.MonkeyPatch) -
     assert "0.15 s" in wanted
 
 
-def test_the_bare_loop_decodes(demo: Demo) -> None:
-    done = bench("tools.bench.decode", str(demo.weights), "20")
+@pytest.mark.parametrize("backend", ["llama.cpp", "mlx"])
+def test_the_bare_loops_decode(demo: Demo, backend: str) -> None:
+    weights = demo.mlx if backend == "mlx" else demo.weights
+    done = bench("tools.bench.decode", str(weights), "20")
     assert float(done.stdout) > 0, done.stderr

@@ -1,8 +1,8 @@
-"""Decode through `localmag ask` beside a bare llama_decode loop over the same file, both greedy.
+"""Decode through `localmag ask` beside the barest loop that each library allows, both greedy.
 
-The bare loop does what llama.cpp's own llama-bench does: one id at a time through llama_decode, the argmax
-taken by llama.cpp's greedy sampler, no text, no pipe, no process boundary. The runs alternate, and the
-medians are compared, so that a noisy neighbour hits both.
+llama.cpp's does what its own llama-bench does: one id at a time through llama_decode, the argmax taken by
+llama.cpp's greedy sampler. MLX's is mlx-lm's generate_step. Neither has text, a pipe, or a process boundary.
+The runs alternate, and the medians are compared, so that a noisy neighbour hits both.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from localmag.engines.select import host
 from localmag.hardware.cores import physical_cores
 
 ROUNDS = 5
@@ -29,6 +30,8 @@ LARGE = ROOT / "build" / "bench" / "synthetic-100m"
 def rows() -> Iterator[tuple[str, ...]]:
     yield row("demo model", DEMO / "demo-Q8_0.gguf", tokens=256, wanted="")
     yield row("synthetic, 100 M parameters", synthetic(), tokens=128, wanted="≥ 0.95")
+    if "mlx" in host().able():
+        yield row("synthetic, MLX", synthetic_mlx(), tokens=128, wanted="≥ 0.95")
 
 
 def row(name: str, file: Path, *, tokens: int, wanted: str) -> tuple[str, ...]:
@@ -53,6 +56,17 @@ def synthetic() -> Path:
     return file
 
 
+def synthetic_mlx() -> Path:
+    """The same numbers, quantized to 8 bits for MLX; in 32 besides, which is quickest on a CPU."""
+    folder = LARGE / "mlx-8bit"
+    if not (folder / "model.safetensors").exists():
+        from tools.mlx_build import write
+
+        write(synthetic(), folder, "float32", 8)
+        (folder / "tekken.json").write_bytes((DEMO / "tekken.json").read_bytes())
+    return folder
+
+
 def through_ask(file: Path, tokens: int, home: str) -> float:
     """Tokens per second, as `localmag ask --json` reports them."""
     program = str(Path(sys.executable).with_name("localmag"))
@@ -72,8 +86,30 @@ def in_its_own_process(file: Path, tokens: int) -> float:
     return float(done.stdout)
 
 
-def bare(file: Path, tokens: int) -> float:
-    """Tokens per second of the shortest loop that llama.cpp's own API allows."""
+def bare(weights: Path, tokens: int) -> float:
+    """Tokens per second, from the first id on, as ours are counted."""
+    return bare_mlx(weights, tokens) if weights.is_dir() else bare_llama(weights, tokens)
+
+
+def bare_mlx(folder: Path, tokens: int) -> float:
+    """Of mlx-lm's own loop, as a program of its own would run it."""
+    import mlx.core as mx
+
+    from localmag.engines.mlx_parts import load_model  # which leaves the limits of this process alone
+
+    if not mx.metal.is_available():
+        mx.disable_compile()  # as ours: on a CPU it is a C++ compiler, for seconds
+    from mlx_lm.generate import generate_step
+
+    model, _ = load_model(folder)
+    drawn = generate_step(mx.array(list(range(1500, 1540))), model, max_tokens=tokens + 1)
+    next(drawn)
+    start = time.perf_counter()
+    return sum(1 for _ in drawn) / (time.perf_counter() - start)
+
+
+def bare_llama(file: Path, tokens: int) -> float:
+    """Of the shortest loop that llama.cpp's own API allows."""
     import llama_cpp as llama
 
     llama.llama_backend_init()
