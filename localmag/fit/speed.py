@@ -16,8 +16,8 @@ EFFICIENCY = 0.7
 """Of the bandwidth, what decoding reaches: 0.6 to 0.85 in what llama.cpp's users report."""
 
 FIXED = 0.25e-3
-"""Seconds of every token that no bandwidth explains: to start the graph, and to draw from the logits. The demo,
-whose weights are read in 0.08 ms, takes 0.33 ms (docs/log.md: 3,022 tokens/s)."""
+"""Seconds of every token that no bandwidth explains: to start the graph, and to draw from the logits. The
+demo, whose weights are read in 0.08 ms, takes 0.33 ms (docs/log.md: 3,022 tokens/s)."""
 
 ASSUMED = 50e9
 """Bytes per second of memory that says nothing of itself: two channels of DDR4-3200 (51.2 GB/s)."""
