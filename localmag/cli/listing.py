@@ -68,7 +68,10 @@ def show(
     quant: options.Quant = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model, its builds (for one backend or of one quant), and which of them are here."""
+    """Show a model and its builds.
+
+    Which of them are here, too; with --backend or --quant only those.
+    """
     there = take()
     if not catalogue.is_name(model):
         _show_copies(there.meant(model), model, there, as_json)
@@ -92,8 +95,10 @@ def show(
     for line in _card(found):
         say(line)
     for build in builds:
-        size = f"{_expected(build):>8}  {_bits(found, build):>10}"
-        say(f"  {build.quant:<6}  {size}  {build.backend:<9}  {_place(build, best.get(build))}")
+        one = best.get(build)
+        amount = _bytes(one) if one and one.usable else _expected(build)
+        facts = f"{amount:>8}  {_bits(found, build):>10}  {build.backend:<9}"
+        say(f"  {build.quant:<6}  {facts}  {_place(build, one)}")
     for one in copies:
         if one is not best.get(one.build) or one.build is None:
             say(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})")
@@ -138,7 +143,9 @@ def import_(
     leaves the files.
     """
     one = adopt(paths.expanded(str(path)), name)
-    if sys.stderr.isatty():
+    if name not in (None, one.name):
+        warn(f"It was known already, as {one.name}: that remains its name.")
+    elif sys.stderr.isatty():
         _note(f"Known from now on; `localmag chat {one.name}` uses it.")
     say(one.name)
 

@@ -42,7 +42,8 @@ def versions() -> dict[str, str]:
 
 
 def packages(found: Mapping[str, str]) -> Iterator[Check]:
-    yield Check("versions", ", ".join(f"{name} {version or 'missing'}" for name, version in found.items()))
+    told = (f"{name} {found[name] or 'missing'}" for name in found if found[name] or name not in _OPTIONAL)
+    yield Check("versions", ", ".join(told))
     for name in _NEEDED:
         if not found[name]:
             yield Check("versions", f"The package {name} is not installed.", "problem", _pip_install(name))

@@ -37,7 +37,7 @@ def opening(
     told = [*_fit(advised)]
     weighed = advised.choice if advised and advised.choice and not wanted else choice
     told += (Check("backend", reason) for reason in weighed.reasons)
-    if not wanted and model and weighed is not choice:
+    if not wanted and model and (weighed.backend, weighed.why) != (choice.backend, choice.why):
         told.append(Check("backend", f"{weighed.backend} it would be for {model.title}: {weighed.why}"))
     told.append(Check("backend", f"{choice.backend} it is: {choice.why}"))
     told.append(Check("chat", f"opens {name} with {opened.backend}"))

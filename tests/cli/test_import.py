@@ -84,6 +84,12 @@ def test_import_then_use_then_forget(localmag: RunLocalmag, tmp_path: Path, demo
     failure(localmag("ask", "little", "Hi"), 3)
 
 
+def test_what_is_known_already_keeps_its_name_and_says_so(localmag: RunLocalmag, demo: Demo) -> None:
+    done = localmag("import", str(demo.folder), "--name", "mine")
+    assert done.stdout.startswith("demo")
+    assert "known already, as demo" in done.stderr
+
+
 def test_list_says_whose_each_is_and_where(studio: Path, localmag: RunLocalmag) -> None:
     (studio.parent / "Llama-3-8B-Q4_K_M.gguf").write_bytes(small(pre="llama-bpe"))
     done = localmag("list")

@@ -80,7 +80,10 @@ def test_versions_are_those_that_are_installed() -> None:
 
 def test_a_package_that_is_missing_is_a_problem_unless_it_is_optional() -> None:
     found = {**checks.versions(), "textual": "", "mlx": ""}
-    (problem,) = [check for check in checks.packages(found) if check.state == "problem"]
+    versions, problem = checks.packages(found)
+    assert "textual missing" in versions.said
+    assert "mlx missing" not in versions.said
+    assert problem.state == "problem"
     assert "textual" in problem.said
     assert "pip install" in problem.todo
     assert "textual<" in problem.todo

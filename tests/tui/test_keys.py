@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localmag.tui.screens.help import CHAT, folded
 from tests.tui.driving import Driver
 from tests.tui.newcomer import World, at_the_table, in_a_chat, offers
 
@@ -27,6 +28,26 @@ async def test_the_table_tells_its_own_keys() -> None:
         await it.press("x")
         await it.gone("Any key closes this.")
         await it.shown("★ Q4_K_M")
+
+
+async def test_enter_gets_what_is_not_here_and_opens_what_is() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M", "⏎ Get it")
+        await it.press("up")  # round to the last, the demo
+        await it.shown("⏎ Open it")
+        await it.gone("⏎ Get it")
+        await it.press("down")
+        await it.shown("⏎ Get it")
+
+
+def test_on_a_narrow_screen_what_keys_do_is_folded() -> None:
+    lines = folded(CHAT, 50).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert " ".join(" ".join(lines).split()).startswith("Enter send; while a reply comes in, send next")
+        "Enter send; while a reply",
+        "comes in, send next",
+    ]
+    assert len(folded(CHAT, 100).splitlines()) == len(CHAT)
 
 
 async def test_the_pull_tells_its_own_keys() -> None:

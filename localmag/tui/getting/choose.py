@@ -25,7 +25,19 @@ LOW = 18
 
 
 class Table(OptionList):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "select", "Get it")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take(False)", "Get it"),
+        Binding("enter", "take(True)", "Open it"),
+    ]
+
+    def action_take(self, here: bool) -> None:
+        self.action_select()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action != "take" or not isinstance(self.screen, ChooseScreen):
+            return super().check_action(action, parameters)
+        offer = self.screen.highlighted
+        return parameters == (bool(offer and offer.usable),)
 
 
 class ChooseScreen(Screen[Offer | None]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -40,7 +41,7 @@ _COLUMNS = (
 def columns(width: int) -> tuple[Column, ...]:
     """Those that fit into so many cells."""
     shown = list(_COLUMNS)
-    while len(shown) > 1 and _MARK + sum(c.width + _GAP for c in shown) - _GAP > width:
+    while len(shown) > 1 and _width(shown) > width:
         shown.remove(min(shown, key=lambda c: c.keep))
     return tuple(shown)
 
@@ -61,13 +62,22 @@ def row(offer: Offer, width: int) -> Content:
 
 
 def _unfit(offer: Offer, shown: tuple[Column, ...], width: int) -> Content:
-    """Greyed, the reason in place of what it would be like."""
+    """Greyed, the reason in place of what it would be like; a long one moves the download to the right."""
     quant, download = shown[0].padded(offer.build.quant), _download(offer)
-    room = max(0, width - _MARK - len(quant) - len(download) - 2 * _GAP)
+    names = [column.name for column in shown]
+    upto = names.index("download") + 1 if "download" in names else len(shown)
+    beside = _MARK + len(quant) + len(download) + 2 * _GAP
+    least = max(0, _width(shown[:upto]) - beside)
     why = sanitize(offer.lacks or offer.why)
+    room = max(least, min(len(why), width - beside), 0)
     why = why if len(why) <= room else f"{why[: max(0, room - 1)]}…"
     text = f"{' ' * _MARK}{quant}{' ' * _GAP}{why.ljust(room)}{' ' * _GAP}{download}"
     return Content.styled(text[:width], "$foreground 45%")
+
+
+def _width(shown: Sequence[Column]) -> int:
+    """Cells of a row of these, its mark included."""
+    return _MARK + sum(column.width + _GAP for column in shown) - _GAP
 
 
 def _cells(offer: Offer) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import ClassVar
 
 from textual import events
@@ -29,6 +30,19 @@ CHAT: Keys = (
 )
 
 
+_FRAME = 10  # cells: border, padding and scrollbar
+
+
+def folded(keys: Keys, width: int) -> str:
+    """What keys do stands beside them, folded where the screen is narrow."""
+    left = max(len(names) for names, _ in keys) + 3
+    lines = []
+    for names, what in keys:
+        first, *more = textwrap.wrap(what, max(10, width - left))
+        lines += [f"{names:<{left}}{first}", *(" " * left + line for line in more)]
+    return "\n".join(lines)
+
+
 class HelpScreen(ModalScreen[None]):
     CSS_PATH = "help.tcss"
     SCROLLS: ClassVar[set[str]] = {"up", "down", "pageup", "pagedown", "home", "end"}
@@ -38,12 +52,18 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        wide = max(len(keys) for keys, _ in self._keys)
         foot = "Click an answer to see its reasoning. " if self._keys is CHAT else ""
         with VerticalScroll(id="help"):
             yield Static("Keys", id="help-title")
-            yield Static("\n".join(f"{keys:<{wide}}   {what}" for keys, what in self._keys), markup=False)
+            yield Static(self._table, id="help-keys", markup=False)
             yield Static(f"{foot}Any key closes this.", id="help-foot")
+
+    @property
+    def _table(self) -> str:
+        return folded(self._keys, int(self.app.size.width * 0.96) - _FRAME)
+
+    def on_resize(self) -> None:
+        self.query_one("#help-keys", Static).update(self._table)
 
     def on_key(self, event: events.Key) -> None:
         if event.key not in self.SCROLLS:
