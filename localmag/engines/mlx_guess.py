@@ -39,10 +39,18 @@ class Guesser:
             return _picked(mx.cumsum(mass), self._uniform, mass.sum())
         order = mx.argsort(-mass)
         reached = mx.cumsum(mass[order])
-        size = (reached < self._top_p * reached[-1]).sum()
-        return order[_picked(reached, self._uniform, reached[size])]
+        total = reached[_first(reached >= self._top_p * reached[-1])]
+        return order[_picked(reached, self._uniform, total)]
 
 
 def _picked(reached: mx.array, uniform: float, total: mx.array) -> mx.array:
     """Index drawn from running sums of mass up to `total`, by a number in [0, 1)."""
-    return (reached <= uniform * total).sum()
+    return _first(reached > uniform * total)
+
+
+def _first(reached: mx.array) -> mx.array:
+    """Index of the first that is true; 0 if none is, as rounding and broken numbers may have it.
+
+    It must be one that there is: MLX looks rows up unasked.
+    """
+    return mx.argmax(reached)
