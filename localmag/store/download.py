@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from huggingface_hub.errors import HfHubHTTPError
-
 from localmag.errors import HubFailed
 from localmag.store import hub, transport
+from localmag.store.client import HfHubHTTPError
 from localmag.store.hub import Remote
 
 _NOTICE_S = 0.5

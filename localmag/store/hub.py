@@ -19,21 +19,23 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
-from huggingface_hub import ModelInfo, constants, hf_hub_url
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag.errors import HubFailed, LocalmagError, NotFound
 from localmag.forms import shown
 from localmag.store import transport
+from localmag.store.client import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    ModelInfo,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+    constants,
+    hf_hub_url,
+    validate_repo_id,
+)
 
 _BUSY = (408, 429, 500, 502, 503, 504)
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each further try of a request that the hub was too busy for

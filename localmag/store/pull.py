@@ -17,15 +17,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub.file_download import are_symlinks_supported
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it loads lazily
-
 from localmag import catalogue, gguf
 from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, DoesNotFit, NotFound, RunFailed, WrongUsage
 from localmag.files import json_object
 from localmag.forms import shown
 from localmag.store import cache, digest, download, needs, records
+from localmag.store.client import WeakFileLock, are_symlinks_supported
 from localmag.store.download import Waiting as Waiting
 from localmag.store.hub import Listing, Remote, Tell
 from localmag.store.installed import PARAMS, TOKENIZER

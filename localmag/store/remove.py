@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]  # it loads lazily
-
 from localmag import catalogue
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.store import cache, needs, records
 from localmag.store.cache import Entry
+from localmag.store.client import WeakFileLock
 from localmag.store.records import Record
 
 

@@ -17,12 +17,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx2
-from huggingface_hub import constants, get_session, hf_raise_for_status
-from huggingface_hub.errors import OfflineModeIsEnabled
-from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # it loads lazily
 
 from localmag import __version__
 from localmag.errors import HubFailed
+from localmag.store.client import (
+    OfflineModeIsEnabled,
+    build_hf_headers,
+    constants,
+    get_session,
+    hf_raise_for_status,
+)
 
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings are told in our own words
 constants.HF_HUB_DISABLE_TELEMETRY = True  # which else looks at what runs localmag, and tells

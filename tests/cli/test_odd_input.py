@@ -99,3 +99,14 @@ def test_a_pipe_given_on_purpose_is_read_and_waited_for(tmp_path: Path) -> None:
             asked.wait(5)
         asked.send_signal(signal.SIGINT)
         assert asked.wait(30) == 130
+
+
+@pytest.mark.parametrize("setting", ["HF_HUB_DOWNLOAD_TIMEOUT=soon", "HF_ENDPOINT=http://127.0.0.1:99999"])
+def test_a_setting_that_the_hubs_client_cannot_read(
+    localmag: RunLocalmag, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv(*setting.split("="))
+    done = localmag("pull", "magistral:Q4_K_M", "--yes")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "cannot read a setting of the environment" in done.stderr
