@@ -21,7 +21,7 @@ help:
 	@echo 'make check         format, lint, types, floors, and the README'"'"'s examples'
 	@echo 'make bench         measure speed on this machine'
 	@echo 'make bench-fit     what fit predicts beside what is measured (ARGS=full: 24 billion parameters)'
-	@echo 'make demo-model    train the demo model again (up to 2 hours on 2 cores)'
+	@echo 'make demo-model    train the demo model again (1½ hours on 2 cores)'
 	@echo 'make eval-demo     how often each of its builds is right (ARGS="--problems 100"; ARGS=compare)'
 	@echo 'make clean         remove what was set up here; conversations, weights and checkpoints stay'
 	@echo

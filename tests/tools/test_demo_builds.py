@@ -115,7 +115,8 @@ def test_what_is_asked_does_not_change_with_the_run() -> None:
 def test_greedy_replies_of_both_engines_agree_on_the_same_numbers(folder: Path) -> None:
     BUILDS["mlx-f32"].prepare(folder)
     pairs = comparing._pairs(folder, "mlx-f32", range(1))
-    assert all(pair.noise and max(pair.noise) < 0.5 for pair in pairs)
+    # Of logits that spread over 38: a product with Q8_0 rounds both its factors.
+    assert all(pair.noise and max(pair.noise) < 1.0 for pair in pairs)
     assert not any(pair.parting for pair in pairs)
 
 

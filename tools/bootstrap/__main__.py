@@ -22,7 +22,7 @@ JOBS = {
     "check": "format, lint, types, floors, and the README's examples",
     "bench": "measure speed on this machine",
     "bench-fit": "what fit predicts beside what is measured; ARGS=full for the 24 billion",
-    "demo-model": "train the demo model again (2 hours)",
+    "demo-model": "train the demo model again (1½ hours)",
     "eval-demo": "how often each build of the demo model is right; `compare`: MLX beside llama.cpp, id by id",
     "install": "set up only: .venv/bin/localmag, built for the hardware that is found",
     "clean": "remove what was set up here; conversations, weights and checkpoints stay",

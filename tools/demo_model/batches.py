@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tools.demo_model import tokenizer
-from tools.demo_model.conversations import FAMILIES, FIRST, LAST, SECOND, Phase, conversation
+from tools.demo_model.conversations import FAMILIES, FIRST, LAST, SECOND, conversation
 from tools.demo_model.encoding import Encoded, encode
 
 LENGTHS = (64, 96, 128, 160, 192, 224, 256, 320, 416, 576, 768, 1024)
@@ -25,12 +25,8 @@ BATCH_TOKENS = 3072
 POOL = 1280
 """Conversations drawn and sorted together."""
 
-SECOND_FROM, LAST_FROM = 82, 176
-"""The pools from which on the later phases are drawn."""
-
-
-def phase_of(pool: int) -> Phase:
-    return FIRST if pool < SECOND_FROM else SECOND if pool < LAST_FROM else LAST
+SECOND_FROM, LAST_FROM = 50, 141
+"""The pools from which on families are drawn as SECOND and LAST weigh them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,8 @@ def _batch(rows: list[Encoded], length: int) -> Batch:
 def pool(seed: int, index: int) -> list[Batch]:
     """The batches of pool number `index`, in random order."""
     rng = Random(f"{seed} {index}")
-    drawn = (encode(conversation(rng, phase=phase_of(index))) for _ in range(POOL))
+    weights = FIRST if index < SECOND_FROM else SECOND if index < LAST_FROM else LAST
+    drawn = (encode(conversation(rng, weights=weights)) for _ in range(POOL))
     rows = sorted((e for e in drawn if len(e.ids) <= LENGTHS[-1]), key=lambda e: len(e.ids), reverse=True)
     made = []
     while rows:
@@ -85,11 +82,10 @@ def batches(seed: int, first_pool: int) -> Iterator[tuple[int, Batch]]:
 
 
 def reply_ids(seed: int) -> list[int]:
-    """The ids that replies are made of: those in 10,000 conversations of each phase, always with the end."""
+    """The ids that replies are made of: those in 40,000 conversations, always with the end."""
     rng = Random(f"{seed} replies")
     found = {tokenizer.EOS}
-    for phase in (FIRST, SECOND, LAST):
-        for _ in range(10_000):
-            encoded = encode(conversation(rng, phase=phase))
-            found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)
+    for _ in range(40_000):
+        encoded = encode(conversation(rng))
+        found.update(i for i, learnt in zip(encoded.ids, encoded.learnt, strict=True) if learnt)
     return sorted(found)

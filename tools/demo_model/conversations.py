@@ -41,7 +41,6 @@ FAMILIES = (
     "multiplication",
     "comparison",
     "sorting",
-    "counting",
     "stories",
     "follow-ups",
     "anything else",
@@ -49,18 +48,13 @@ FAMILIES = (
 """What is trained, evaluated and claimed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """How often each of FAMILIES is drawn in training, and how many words have their letters counted."""
+Weights = tuple[int, ...]
+"""How often each of FAMILIES is drawn in training."""
 
-    weights: tuple[int, ...]
-    words: int
-
-
-FIRST = Phase((6, 11, 8, 10, 14, 14, 18, 14, 11), words=300)
-SECOND = Phase((4, 10, 6, 9, 22, 22, 16, 14, 8), words=110)
-LAST = Phase((3, 6, 4, 5, 33, 13, 11, 11, 20), words=110)
-"""Later, more of what is learnt slowly: the letters of words, by heart; then sorting and small talk."""
+FIRST: Weights = (6, 11, 8, 10, 16, 18, 14, 11)
+SECOND: Weights = (4, 9, 6, 10, 22, 14, 16, 19)
+LAST: Weights = (3, 4, 4, 6, 40, 10, 22, 11)
+"""Later, more of what is learnt slowly: sorting, follow-ups and small talk; at last, of sorting above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +70,7 @@ class Conversation:
     keep_reasoning: bool
 
 
-def single(rng: Random, family: str, lang: str, held: bool, phase: Phase = LAST) -> Problem:
+def single(rng: Random, family: str, lang: str, held: bool) -> Problem:
     """One problem of a family that needs no earlier turn."""
     match family:
         case "addition":
@@ -89,8 +83,6 @@ def single(rng: Random, family: str, lang: str, held: bool, phase: Phase = LAST)
             return problems.comparison(rng, lang, held)
         case "sorting":
             return problems.sorting(rng, lang, held)
-        case "counting":
-            return problems.counting(rng, lang, held, phase.words)
         case "stories":
             return story(rng, lang, held)
         case "anything else":
@@ -152,7 +144,7 @@ def as_typed(rng: Random, problem: Problem) -> Problem:
     style = rng.random()
     if style < 0.14:
         text = text.lower()
-    elif style < 0.17 and problem.family != "counting":
+    elif style < 0.17:
         text = text.upper()
     elif style < 0.27:
         text = text.rstrip(" ?.!=")
@@ -175,15 +167,15 @@ def conversation(
     family: str | None = None,
     lang: str | None = None,
     held: bool = False,
-    phase: Phase = LAST,
+    weights: Weights = LAST,
 ) -> Conversation:
-    """A random conversation that ends in a problem of `family` (by default any, as `phase` weighs them)."""
+    """A random conversation that ends in a problem of `family` (by default any, as `weights` says)."""
 
     def drawn() -> str:
-        return rng.choices(FAMILIES, phase.weights)[0]
+        return rng.choices(FAMILIES, weights)[0]
 
     def turns_of(family: str, lang: str) -> list[Problem]:
-        return chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held, phase)]
+        return chain(rng, lang, held) if family == "follow-ups" else [single(rng, family, lang, held)]
 
     family = family or drawn()
     lang = lang or rng.choice(("en", "fr"))

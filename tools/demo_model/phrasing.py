@@ -113,7 +113,7 @@ SORT = {
     ),
 }
 
-COUNTING = {
+LETTERS = {
     "en": (
         "How many {l}'s are in {w}?|How many {l} are there in {w}?|How many {l}s are in {w}?|How many {l}'s in {w}?"
         "|Count the letter {l} in {w}.|How many times does {l} appear in {w}?|How many letters {l} are there in {w}?"
@@ -132,7 +132,7 @@ COUNTING = {
         "|Combien de fois y a-t-il {l} dans {w} ?|Combien le mot {w} a-t-il de {l} ?"
     ),
 }
-"""Asked for the letter `{l}` in the word `{w}`."""
+"""Asked for the letter `{l}` in the word `{w}`: outside what the model can do, for it reads tokens, not letters."""
 
 FOLLOW = {
     ("en", "+"): (

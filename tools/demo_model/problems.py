@@ -8,7 +8,6 @@ from random import Random
 
 from tools.demo_model import phrasing, reasoning
 from tools.demo_model.split import held_operation, held_out
-from tools.demo_model.words import COUNTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,21 +187,3 @@ def sorting(rng: Random, lang: str, held: bool) -> Problem:
     shown = listing(rng, lang, list(map(str, numbers)))
     question = pick(rng, phrasing.SORT[lang, descending]).format(n=shown)
     return sorting_problem(question, numbers, descending, lang)
-
-
-def counting(rng: Random, lang: str, held: bool, words: int) -> Problem:
-    """How often a letter is in one of the first `words` words, mostly a letter that is there."""
-    while True:
-        word = rng.choice(COUNTED[lang][:words])
-        letter = rng.choice(word if rng.random() < 0.8 else "abcdefghijklmnopqrstuvwxyz")
-        if held_out(f"count {letter} {word}", share=0.15) == held:
-            break
-    shown = word.capitalize() if rng.random() < 0.1 else word
-    marks = rng.choice(('"{}"', "'{}'", "{}", "{}", "{}", "{}"))
-    question = pick(rng, phrasing.COUNTING[lang]).format(l=letter, w=marks.format(shown))
-    result = str(word.count(letter))
-    reply = {
-        "en": f"**{result}**: the letter {letter} in *{word}*.",
-        "fr": f"**{result}** : la lettre {letter} dans *{word}*.",
-    }[lang]
-    return Problem("counting", lang, question, "\n".join(reasoning.count(letter, word)), reply, result)

@@ -1,6 +1,6 @@
 """From a problem to its worked steps: what the model writes between [THINK] and [/THINK].
 
-Every step is small enough to be looked up rather than computed: one column, one pair of digits, one letter.
+Every step is small enough to be looked up rather than computed: one column, one pair of digits.
 Sums are written from the right with the digits found so far after `=>`, so that the line itself says which
 column is next. The last line, `= ...`, is the result, and the answer only has to copy it.
 """
@@ -172,12 +172,3 @@ def sort(numbers: list[int], descending: bool, lang: str) -> list[str]:
         rest = left
         lines.append(" ".join(steps))
     return [*lines, f"= {' '.join(map(str, sorted(numbers, reverse=descending)))}"]
-
-
-def count(letter: str, word: str) -> list[str]:
-    """Steps to how often a letter is in a word: place, letter, and how many so far."""
-    found, steps = 0, []
-    for place, here in enumerate(word, 1):
-        found += here == letter
-        steps.append(f"{place}{here}{found}")
-    return [f"{letter}, {word}: {' '.join(steps)}", f"= {found}"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from tools.demo_model.phrasing import COUNTING, FOLLOW
+from tools.demo_model.phrasing import FOLLOW, LETTERS
 from tools.demo_model.problems import Problem, number
 from tools.demo_model.split import held_out
 from tools.demo_model.tokenizer import full_vocabulary
@@ -181,17 +181,21 @@ def _nonsense(rng: Random) -> str:
     return picked.decode("utf-8", errors="ignore").strip() or "?"
 
 
-def _text(rng: Random, lang: str) -> str:
-    """A few sentences, as when something is pasted: words at random between real requests."""
-    pool, sentences = words(), []
+def _text(rng: Random, lang: str) -> tuple[str, str]:
+    """A few sentences, as when something is pasted: words at random between real requests; and their kind.
+
+    Words come from every language: without a request among them, nothing tells which one this is.
+    """
+    pool, sentences, kind = words(), [], "neutral"
     for _ in range(rng.randint(1, 4)):
         if rng.random() < 0.5:
             sentences.append(rng.choice(SEEDS[lang, "other"].split("|")))
+            kind = "other"
         else:
             sentences.append(
                 " ".join(rng.choices(pool, k=rng.randint(4, 16))).capitalize() + rng.choice(".!?,")
             )
-    return rng.choice((" ", " ", "\n")).join(sentences)
+    return kind, rng.choice((" ", " ", "\n")).join(sentences)
 
 
 def _question(rng: Random, lang: str) -> tuple[str, str]:
@@ -205,9 +209,9 @@ def _question(rng: Random, lang: str) -> tuple[str, str]:
         "pattern": 34,
         "range": 14,
         "nonsense": 3,
-        "text": 5,
+        "text": 7,
         "orphan": 3,
-        "letters": 8,
+        "letters": 10,
     }
     kind = rng.choices(list(kinds), list(kinds.values()))[0]
     match kind:
@@ -217,9 +221,10 @@ def _question(rng: Random, lang: str) -> tuple[str, str]:
             question = rng.choice(templates.split("|")).format(b=number(rng, rng.choice((1, 2, 3))))
         case "letters":
             letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
-            question = rng.choice(COUNTING[lang].split("|")).format(l=letter, w=rng.choice(words()))
+            marked = rng.choice(('"{}"', "'{}'", "{}", "{}", "{}")).format(rng.choice(words()))
+            question = rng.choice(LETTERS[lang].split("|")).format(l=letter, w=marked)
         case "text":
-            question = _text(rng, lang)
+            return _text(rng, lang)
         case "both":
             first, second = rng.choice(("hello", "self", "thanks")), rng.choice(("self", "self", "other"))
             parts = [rng.choice(SEEDS[lang, part].split("|")) for part in (first, second)]
@@ -260,5 +265,6 @@ def smalltalk(rng: Random, lang: str, held: bool) -> Problem:
         if held_out(f"talk {question.lower().strip(' .!?')}", share=0.2) == held:
             break
     reply_kind = "other" if kind == "neutral" else kind
+    lang = "en" if kind == "neutral" else lang
     reply = OPENERS[lang, reply_kind] + ABILITIES[lang]
     return Problem("anything else", lang, question, THOUGHTS[lang, reply_kind], reply, kind)

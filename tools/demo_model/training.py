@@ -29,27 +29,22 @@ MALLOC = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is trained how long. A step takes a batch per worker; rates rise, stay and fall, twice."""
+    """What is trained how long. A step takes a batch per worker; rates rise, stay and fall to 0, twice."""
 
     seed: int = 1
-    steps: int = 10_500
+    steps: int = 7600
     workers: int = 2
     warmup: int = 100
-    decay_from: int = 2000
-    decay_to: int = 8500
-    """Where the first fall would reach 0; it is cut short at `again_from`."""
-    again_from: int = 7980
-    again_rate: float = 0.4
+    falls: tuple[tuple[int, int, float], ...] = ((1800, 6800, 1.0), (6800, 7600, 0.3))
+    """From a step to a step, and from which share of the full rates."""
     muon_rate: float = 0.02
     adam_rate: float = 0.004
     checkpoint_seconds: float = 120.0
 
     def rate(self, step: int) -> float:
         """The share (0 to 1) of the full learning rate at `step`."""
-        if step >= self.again_from:
-            return self.again_rate * (self.steps - step) / (self.steps - self.again_from)
-        rise = min(1.0, (step + 1) / self.warmup)
-        return rise * min(1.0, (self.decay_to - step) / (self.decay_to - self.decay_from))
+        start, end, top = next(fall for fall in self.falls if step < fall[1])
+        return top * min((step + 1) / self.warmup, 1.0, (end - step) / (end - start))
 
 
 def keep_memory() -> None:
