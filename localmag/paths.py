@@ -21,7 +21,12 @@ _TODO = "Set LOCALMAG_HOME to a folder that can be written to."
 
 
 def expanded(path: str) -> Path:
-    """`~` made the home folder, as the shell does: a name that the system does not know stays as typed."""
+    """`~` made the home folder, as the shell does: a name that the system does not know stays as typed.
+
+    Raises WrongUsage for nothing, which would be the current folder to pathlib.
+    """
+    if not path:
+        raise WrongUsage("The path is empty.", "Give that of a file or a folder.")
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises for an unknown user
 
 

@@ -131,7 +131,7 @@ def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool)
 
 def import_(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A GGUF file, or a folder that holds one or an MLX build.")
+        str, typer.Argument(metavar="PATH", help="A GGUF file, or a folder that holds one or an MLX build.")
     ],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What to call it; else by its file's name.")
@@ -142,7 +142,7 @@ def import_(
     It stays where it is: nothing is copied. The name goes to stdout. `localmag rm NAME` forgets it again, and
     leaves the files.
     """
-    one = adopt(paths.expanded(str(path)), name)
+    one = adopt(paths.expanded(path), name)
     if name not in (None, one.name):
         warn(f"It was known already, as {one.name}: that remains its name.")
     elif sys.stderr.isatty():

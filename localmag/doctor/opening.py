@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from localmag import catalogue, config, fit, store
+from localmag import catalogue, config, fit, gguf, store
 from localmag.catalogue import Model
 from localmag.doctor.report import Check
 from localmag.engines import selection
@@ -31,6 +31,8 @@ def opening(
     wanted = settings.model or store.newest(host.able(backend))
     choice, opened = selection.ready(wanted or catalogue.DEMO, quant, backend, host, lambda: found)
     newest, _ = catalogue.find(catalogue.NEWEST)
+    if opened.backend == "llama.cpp":
+        gguf.read_model(opened.weights)
     model = _model(opened) if wanted else newest
     advised = _advised(model, found, host, backend, weights)
     name = f"{opened.title} {opened.build}"

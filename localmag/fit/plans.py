@@ -97,7 +97,7 @@ class Plan:
         if self.setting.kv_type != "f16":
             said.append(f"KV cache in {self.setting.kv_type}")
         if not self.comfortable:
-            said.append("slower than reading")
+            said.append("slower than you read")
         return ", ".join(said)
 
 

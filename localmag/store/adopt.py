@@ -44,7 +44,7 @@ def _known(path: Path) -> Here | None:
 
 
 def _require_free(name: str, path: Path) -> None:
-    misread = name.startswith("-") or "@" in name  # for an option, for another place's copy
+    misread = name.startswith("-") or set(name) & set("@/\\")  # for an option, another place's copy, a path
     if not name or misread or catalogue.is_name(name) or inventory.plain(name) != name:
         raise WrongUsage(
             f"{name!r} cannot be the name of an import.", "Choose one word that is no model's name."

@@ -26,7 +26,7 @@ ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "minis
 DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocabulary")
 """The fields of a shape that are compared with the catalogue's."""
 
-_FORM = 1  # of what is kept: another number, and all is looked at again
+_FORM = 2  # of what is kept: another number, and all is looked at again
 _MOST_HEADER = 32 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
 _MOST_CONFIG = 4 * 2**20
 _MOST_LOOKS = 32 * 2**20  # of our own; a look takes half a thousand
@@ -35,6 +35,7 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _BITS = re.compile(r"(?:^|[-_.])(\d{1,2})-?bit", re.IGNORECASE)
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
 _CONFIG_FILE, _INDEX = "config.json", "model.safetensors.index.json"  # of an MLX build
 _CONFIG = {  # key of config.json → dimension
     "num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads",
@@ -245,14 +246,15 @@ def _bits(found: Found, quantization: object) -> str:
 
 
 def _require_all(found: Found) -> None:
-    """Raises ValueError if the index names files that are not there."""
+    """Raises ValueError if its index, or the parts' own names, tell of files that are not there."""
+    wholes = {m.groups() for file in found.files if (m := _PART.fullmatch(file.name))}
+    named = {f"{a}-{n:05}-of-{z}.safetensors" for a, z in wholes for n in range(1, int(z) + 1)}
     index = found.path / _INDEX
-    if not is_regular(index):
-        return
-    with index.open("rb") as file:
-        named = _object(file.read(_MOST_HEADER)).get("weight_map")
-    missing = set(named.values() if isinstance(named, dict) else ()) - {file.name for file in found.files}
-    if missing:
+    if is_regular(index):
+        with index.open("rb") as file:
+            told = _object(file.read(_MOST_HEADER)).get("weight_map")
+        named = set(told.values() if isinstance(told, dict) else ())
+    if missing := named - {file.name for file in found.files}:
         raise ValueError(f"{len(missing)} of its files are not here")
 
 

@@ -84,6 +84,23 @@ def test_import_then_use_then_forget(localmag: RunLocalmag, tmp_path: Path, demo
     failure(localmag("ask", "little", "Hi"), 3)
 
 
+@pytest.mark.parametrize("name", ["small/../x", "a\\b", "mine@home", "-x", "magistral", ""])
+def test_what_would_be_read_as_something_else_is_no_name(
+    localmag: RunLocalmag, tmp_path: Path, demo: Demo, name: str
+) -> None:
+    file = shutil.copy(demo.weights, tmp_path / "mine.gguf")
+    done = localmag("import", str(file), "--name", name)
+    assert done.returncode == 2
+    assert "cannot be the name of an import" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["import", "fit"])
+def test_an_empty_path_is_not_the_current_folder(localmag: RunLocalmag, command: str) -> None:
+    done = localmag(command, "")
+    assert done.returncode == 2
+    assert done.stdout == ""
+
+
 def test_what_is_known_already_keeps_its_name_and_says_so(localmag: RunLocalmag, demo: Demo) -> None:
     done = localmag("import", str(demo.folder), "--name", "mine")
     assert done.stdout.startswith("demo")
@@ -93,7 +110,7 @@ def test_what_is_known_already_keeps_its_name_and_says_so(localmag: RunLocalmag,
 def test_list_says_whose_each_is_and_where(studio: Path, localmag: RunLocalmag) -> None:
     (studio.parent / "Llama-3-8B-Q4_K_M.gguf").write_bytes(small(pre="llama-bpe"))
     done = localmag("list")
-    line, where = done.stdout.splitlines()[1:3]
+    *_, line, where = done.stdout.splitlines()
     assert line.split()[0] == "tiny-reasoner-Q8_0"
     assert "LM Studio" in line
     assert "not verified" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ from localmag import config
 from localmag.doctor.opening import opening, too_large
 from localmag.doctor.report import Check
 from localmag.engines import select
-from localmag.errors import NotFound
+from localmag.errors import BadFile, NotFound
 from localmag.hardware.reading import read
 from localmag.store import Installed
 from localmag.store.inventory import take
+from tests.conftest import Demo
 from tests.hardware import machines
+from tests.hub.magistral import weights
 
 WITHOUT_MLX = select.Host(apple_silicon=False, obstacles={"mlx": "mlx and mlx_lm are not installed"})
 MAGISTRAL = Installed(
@@ -74,6 +77,15 @@ def test_a_model_that_is_not_here_is_a_problem_with_the_command() -> None:
     config.file().write_text('model = "magistral"')
     with pytest.raises(NotFound, match="localmag pull magistral"):
         opening(read(machines.RTX_4090), take(), WITHOUT_MLX)
+
+
+def test_weights_that_no_engine_would_load_are_a_problem(tmp_path: Path, demo: Demo) -> None:
+    shutil.copy(demo.tokenizer, tmp_path)
+    file = tmp_path / "Magistral-Small-2509-Q4_K_M.gguf"
+    file.write_bytes(weights())
+    config.file().write_text(f"model = {str(file)!r}")
+    with pytest.raises(BadFile, match="block_count"):
+        opening(read(machines.LAPTOP), take(), WITHOUT_MLX)
 
 
 def test_what_chat_would_open_must_fit() -> None:

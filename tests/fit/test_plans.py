@@ -73,7 +73,7 @@ def test_24_gb_without_a_gpu_is_told_honestly_and_offered_something_smaller() ->
     assert plan.build.quant == "Q4_K_M"
     assert plan.where == "CPU"
     assert plan.speed == pytest.approx(2.5, abs=0.3)  # 14 GB for each token at 50 GB/s and 0.7
-    assert "slower than reading" in plan.why
+    assert "slower than you read" in plan.why
     smaller = fit.sibling(plan, read(BARE_24))
     assert smaller
     assert smaller.model.name.startswith("ministral")

@@ -433,6 +433,12 @@ def test_an_mlx_build_of_several_files_needs_all_of_them(home: Path, missing: bo
     assert ("1 of its files are not here" in listed()["magistral:4bit"].why) == missing
 
 
+def test_a_part_of_an_mlx_build_without_an_index_tells_what_is_missing(home: Path) -> None:
+    folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00003.safetensors")
+    assert "2 of its files are not here" in listed()["magistral:4bit"].why
+
+
 # ── Imports ───────────────────────────────────────────────────────────────────────────────────────
 
 
