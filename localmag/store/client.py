@@ -28,7 +28,7 @@ try:
         )
 except ValueError as exc:  # of the environment: HF_HUB_DOWNLOAD_TIMEOUT=soon, or a port beyond 65535
     raise WrongUsage(
-        f"huggingface_hub cannot read a setting of the environment ({exc}).",
+        f"The hub's client cannot read a setting of the environment ({exc}).",
         "Look at the HF_… variables, mend that one or unset it.",
     ) from exc
 

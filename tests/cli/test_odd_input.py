@@ -57,7 +57,7 @@ def test_records_that_are_none_are_nothing(localmag: RunLocalmag) -> None:
         os.mkfifo(repository / "refs" / "main")
     done = localmag("list", "--json")
     assert done.returncode == 0, done.stderr
-    assert [one["model"] for one in json.loads(done.stdout)] == ["demo"]
+    assert {one["model"] for one in json.loads(done.stdout)} == {"demo"}
 
 
 def test_a_cache_that_is_a_file_holds_nothing(localmag: RunLocalmag, tmp_path: Path) -> None:

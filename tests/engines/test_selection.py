@@ -111,4 +111,6 @@ def test_one_that_is_not_here_says_how_to_get_it() -> None:
 
 def test_the_demo_asks_nothing_of_the_machine() -> None:
     choice, found = ready("demo", None, "auto", MAC, never)
+    assert (choice.backend, found.model) == ("mlx", "demo")
+    choice, found = ready("demo", None, "auto", PC, never)
     assert (choice.backend, found.model) == ("llama.cpp", "demo")

@@ -51,7 +51,7 @@ async def test_the_pull_tells_its_own_keys() -> None:
     async with at_the_table(World()) as it:
         await it.shown("★ Q4_K_M")
         await it.press("enter")
-        await it.shown("Get Magistral Small 1.2 Q4_K_M")
+        await it.shown("Magistral Small 1.2 Q4_K_M is not here yet", "Try again")  # no hub is there
         await it.press("f1")
         await it.shown("stop and keep what has arrived", "Any key closes this.")
         assert "the demo, which is here already" not in it.text
