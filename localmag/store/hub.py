@@ -226,7 +226,10 @@ def _wanted(headers: httpx2.Headers) -> float | None:
     if told.isdecimal():
         return float(told)
     with suppress(ValueError):
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+        moment = parsedate_to_datetime(told)
+        if moment.tzinfo is None:  # "-0000", which leaves the zone open
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
     found = _SECONDS.search(headers.get("RateLimit", ""))
     return float(found[1]) if found else None
 

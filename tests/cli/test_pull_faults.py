@@ -68,6 +68,9 @@ MENDED: dict[str, list[Fault]] = {
     "asked to come back at a moment of the past": [
         Status(WEIGHTS, 1, status=503, headers={"Retry-After": formatdate(0, usegmt=True)})
     ],
+    "asked to come back at a moment of no zone": [
+        Status(WEIGHTS, 1, status=503, headers={"Retry-After": "Mon, 01 Jan 2024 00:00:00 -0000"})
+    ],
     "asked too often, by the hub's own header": [
         Status(WEIGHTS, 1, status=429, headers={"RateLimit": '"api";r=0;t=0'})
     ],
