@@ -259,7 +259,7 @@ def _require_all(found: Found) -> None:
 
 
 def _require_safetensors(path: Path) -> None:
-    """Raises ValueError unless the file is as long as its header says: 8 bytes of length, JSON, the data."""
+    """Raises ValueError unless the file is as its header says: 8 bytes of length, JSON, data without gaps."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -267,13 +267,24 @@ def _require_safetensors(path: Path) -> None:
         if length > min(size - 8, _MOST_HEADER):
             raise ValueError(f"{path.name} is cut short or no safetensors file")
         header = _object(file.read(length))
-    ends = [
-        t["data_offsets"][1]
-        for t in header.values()
-        if isinstance(t, dict) and isinstance(t.get("data_offsets"), list) and len(t["data_offsets"]) == 2
-    ]
-    if not all(type(end) is int for end in ends) or max(ends, default=0) != size - 8 - length:
+    header.pop("__metadata__", None)
+    reached = 0
+    for begin, end in sorted(_extent(path, tensor) for tensor in header.values()):
+        if not begin == reached <= end:
+            break
+        reached = end
+    else:
+        if reached == size - 8 - length:
+            return
+    raise ValueError(f"{path.name} is cut short or not what its header says")
+
+
+def _extent(path: Path, tensor: object) -> tuple[int, int]:
+    """Where a tensor's bytes begin and end. Raises ValueError if it does not say so."""
+    told = tensor.get("data_offsets") if isinstance(tensor, dict) else None
+    if not isinstance(told, list) or len(told) != 2 or not all(type(n) is int for n in told):
         raise ValueError(f"{path.name} is cut short or not what its header says")
+    return told[0], told[1]
 
 
 def _object(data: bytes) -> dict[str, Any]:

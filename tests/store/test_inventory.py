@@ -417,6 +417,11 @@ def test_an_mlx_build_that_is_not_what_it_claims_is_refused(
         ("model.safetensors", b"\xff" * 8 + b"{}"),
         ("model.safetensors", b"\x02\0\0\0\0\0\0\0[]"),
         ("model.safetensors", b'\x1d\0\0\0\0\0\0\0{"w":{"data_offsets":["a",9]}}'),
+        ("model.safetensors", b'\x1d\0\0\0\0\0\0\0{"w":{"data_offsets":[-9,1]}}0'),
+        (
+            "model.safetensors",
+            b'\x39\0\0\0\0\0\0\0{"v":{"data_offsets":[0,2]}, "w":{"data_offsets":[1,3]} }000',
+        ),
     ],
 )
 def test_an_mlx_build_of_nonsense_is_refused(home: Path, name: str, content: bytes) -> None:
