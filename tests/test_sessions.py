@@ -5,6 +5,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from localmag import paths
 from localmag.errors import BadFile, NotFound, RunFailed, WrongUsage
 from localmag.sessions import CUT_OFF, Entry, Outcome, Sessions, Setup, files
-from localmag.sessions.files import MIGRATIONS
+from localmag.sessions.files import MIGRATIONS, Lock
 from localmag.stream import fold
 from localmag.types import (
     Event,
@@ -348,6 +350,23 @@ def test_programs_may_share_one_file_from_its_first_moment(tmp_path: Path) -> No
         assert program.exitcode == 0
     with Sessions(path) as store:
         assert len(store.list()) == 40
+
+
+def _take_and_let_go(path: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with suppress(BlockingIOError):
+            Lock(Path(path)).release()
+
+
+def test_a_lock_that_goes_while_it_is_looked_at_is_no_error(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    programs = [spawn.Process(target=_take_and_let_go, args=(str(tmp_path / "lock"), 1.0)) for _ in range(3)]
+    for program in programs:
+        program.start()
+    for program in programs:
+        program.join(60)
+        assert program.exitcode == 0
 
 
 # ── Files that are not as they should be ──────────────────────────────────────────────────────────

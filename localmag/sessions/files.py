@@ -193,14 +193,15 @@ class Lock:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises BlockingIOError where another process, or another Lock of this one, holds it."""
+        """Raises BlockingIOError where another process, or another Lock of this one, holds it or just did."""
         self.path = path
         self._db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             self._db.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as exc:
             self._db.close()
-            if _kind(exc) == sqlite3.SQLITE_BUSY:
+            # Whoever held it may let go, and take its file away, while SQLite looks: then fstat fails.
+            if _kind(exc) == sqlite3.SQLITE_BUSY or _extended(exc) == sqlite3.SQLITE_IOERR_FSTAT:
                 raise BlockingIOError(str(path)) from exc
             raise
 
@@ -224,8 +225,13 @@ def mapped(path: Path) -> Iterator[None]:
 
 
 def _kind(exc: sqlite3.Error) -> int:
-    """The primary result code: an extended one's low byte. Errors of the Python module have none."""
-    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF
+    """The primary result code: an extended one's low byte."""
+    return _extended(exc) & 0xFF
+
+
+def _extended(exc: sqlite3.Error) -> int:
+    """Errors of the Python module itself have no code."""
+    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_MISUSE)
 
 
 def _told(path: Path, exc: sqlite3.Error) -> LocalmagError:
