@@ -14,10 +14,10 @@ Runner = Literal["llama.cpp", "mlx"]
 RUNNERS: tuple[Runner, ...] = ("llama.cpp", "mlx")
 _NAMES = {"llama.cpp": "llama.cpp", "mlx": "MLX"}
 _NEEDS: dict[Runner, tuple[str, ...]] = {
-    "llama.cpp": ("localmag.engines.llamacpp", "llama_cpp"),
-    "mlx": ("localmag.engines.mlx", "mlx", "mlx_lm"),
+    "llama.cpp": ("llama_cpp",),
+    "mlx": ("mlx", "mlx_lm"),
 }
-"""An engine of ours first, then the packages that it stands on."""
+"""The packages that it stands on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +173,5 @@ def _standing(
 
 def _obstacle(runner: Runner, there: Callable[[str], bool]) -> str:
     """Why it cannot run, empty if it can."""
-    ours, *foreign = _NEEDS[runner]
-    if not there(ours):
-        return "this version of localmag has no engine for it yet"
-    missing = [name for name in foreign if not there(name)]
+    missing = [name for name in _NEEDS[runner] if not there(name)]
     return f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed" if missing else ""

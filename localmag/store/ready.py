@@ -144,7 +144,7 @@ def _ready(one: Here) -> Installed:
 def at_path(path: Path) -> Found:
     """The one set of weights at a path.
 
-    Raises NotFound if there is none, or several; BadFile if what is there is no GGUF.
+    Raises NotFound if there is none, or several; BadFile for a file that is no GGUF.
     """
     if not path.is_dir():
         gguf.read(path, strings=False)
@@ -157,7 +157,9 @@ def at_path(path: Path) -> Found:
     if there:
         names = ", ".join(f.path.name for f in there[:6])
         raise NotFound(f"{path} holds {len(there)} GGUF files: {names}.", "Give the path of one of them.")
-    raise NotFound(f"There is no GGUF file in {path}.", "Give a folder that holds one, or the file's path.")
+    raise NotFound(
+        f"There are no weights in {path}.", "Give a GGUF file, or a folder that holds one or an MLX build."
+    )
 
 
 def _at(path: Path) -> Meant:
@@ -191,9 +193,8 @@ def _loadable(found: Found, look: Look, model: Model | None, *, name: str, build
     """Raises BadFile if it is not what it claims to be, NotFound for an MLX build without a tokenizer."""
     require_honest(found, look, model)
     tokenizer, notes = _tokenizer(found, model)
-    prompt: Path | None = (found.path if found.backend == "mlx" else found.path.parent) / PROMPT
-    if not (prompt and prompt.is_file()):
-        prompt = cache.find(model.repo, PROMPT) if model else None
+    beside = (found.path if found.backend == "mlx" else found.path.parent) / PROMPT
+    prompt = beside if beside.is_file() else (cache.find(model.repo, PROMPT) if model else None)
     if model:
         known = of_catalogue(
             model,

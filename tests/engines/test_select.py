@@ -67,11 +67,6 @@ def test_where_nothing_can_run_it_says_what_is_missing() -> None:
         choose(nothing)
 
 
-def test_an_engine_that_is_not_built_in_cannot_be_chosen_whatever_is_installed() -> None:
-    without = host(there=lambda name: name != "localmag.engines.mlx")
-    assert without.obstacles == {"mlx": "this version of localmag has no engine for it yet"}
-
-
 def test_packages_that_are_missing_are_named() -> None:
     assert host(there=lambda name: name not in ("mlx", "mlx_lm")).obstacles == {"mlx": NO_MLX}
 
