@@ -39,6 +39,10 @@ class Build:
     gigabytes: float = 0.0
     confirmed: bool = False
 
+    def has_quant(self, quant: str) -> bool:
+        """Whether it is of that quant, in capitals or not."""
+        return self.quant.lower() == quant.lower()
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
@@ -85,7 +89,7 @@ class Model:
         if quant is None:
             return self.builds[0]
         for build in self.builds:
-            if build.quant.lower() == quant.lower():
+            if build.has_quant(quant):
                 return build
         there = ", ".join(b.quant for b in self.builds)
         raise NotFound(f"{self.title} has no build {quant!r} in the catalogue.", f"Choose one of: {there}.")
@@ -152,13 +156,12 @@ def find(name: str) -> tuple[Model, str | None]:
     Raises NotFound with the nearest names.
     """
     known = {alias.lower(): model for model in models() for alias in (model.name, *model.aliases)}
-    wanted = name.lower()
-    if wanted in known:
-        return known[wanted], None
-    stem, _, quant = wanted.rpartition(":")
-    if stem in known:
-        return known[stem], known[stem].build(quant).quant
-    near = get_close_matches(wanted, known, n=1)
+    if model := known.get(name.lower()):
+        return model, None
+    stem, _, quant = name.rpartition(":")
+    if model := known.get(stem.lower()):
+        return model, model.build(quant).quant
+    near = get_close_matches(name.lower(), known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     names = ", ".join((*model.aliases, model.name)[0] for model in models())
     raise NotFound(

@@ -56,9 +56,9 @@ def test_an_unknown_name_says_the_nearest_one() -> None:
     assert caught.value.exit_code == 3
 
 
-def test_an_unknown_quant_says_which_there_are() -> None:
-    with pytest.raises(NotFound, match="Q4_K_M, Q5_K_M"):
-        catalogue.find("magistral:Q2_X")
+def test_an_unknown_quant_is_echoed_as_typed_and_says_which_there_are() -> None:
+    with pytest.raises(NotFound, match=r"no build 'Q2_x'.*Q4_K_M, Q5_K_M"):
+        catalogue.find("Magistral:Q2_x")
 
 
 def test_names_and_aliases_are_unique() -> None:

@@ -75,7 +75,7 @@ def _catalogued(name: str, quant: str | None, machine: Machine, wanted: _Wanted)
         return None
     model, named = catalogue.find(name)
     quant = quant or named
-    listed = quant is None or quant.lower() in (build.quant.lower() for build in model.builds)
+    listed = quant is None or any(build.has_quant(quant) for build in model.builds)
     if not listed or (model.shape is None and store.meant(name, quant).here):
         return None
     if model.not_yet:

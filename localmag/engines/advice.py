@@ -82,7 +82,7 @@ def advise(
         choice = select.choose(
             host,
             wanted=backend,
-            offered=dict.fromkeys(b.backend for b in model.builds if _is(b, quant)),
+            offered=dict.fromkeys(b.backend for b in model.builds if not quant or b.has_quant(quant)),
             here=weighed & set(here),
             better=better,
             model=f"{model.title} {quant}" if quant else model.title,
@@ -141,9 +141,5 @@ def _among(model: Model, host: Host, machine: Machine, quant: str | None, backen
     """The same, but a quant that is named is one whatever is installed."""
     if backend != "auto" or not quant:
         return runnable(host, backend)
-    of = {b.backend for b in model.builds if _is(b, quant)}
+    of = {b.backend for b in model.builds if b.has_quant(quant)}
     return of.pop() if len(of) == 1 else runnable(host, backend)
-
-
-def _is(build: Build, quant: str | None) -> bool:
-    return not quant or build.quant.lower() == quant.lower()

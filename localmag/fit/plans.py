@@ -207,7 +207,7 @@ def _shape(model: Model) -> Shape:
 
 
 def _asked(build: Build, quant: str | None, backend: str, machine: Machine) -> bool:
-    if quant and build.quant.lower() != quant.lower():
+    if quant and not build.has_quant(quant):
         return False
     if backend == "auto":
         return build.backend != "mlx" or machine.apple_silicon

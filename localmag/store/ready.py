@@ -52,7 +52,7 @@ def _of_catalogue(model: Model, quant: str | None) -> Meant:
     copies = inventory.take().of(model, quant)
     if quant is not None and not copies:
         quant = model.build(quant).quant  # raises NotFound for one that there is not
-    builds = [b for b in model.builds if quant is None or b.quant.lower() == quant.lower()]
+    builds = [b for b in model.builds if quant is None or b.has_quant(quant)]
     title = f"{model.title} {quant}" if quant else model.title
 
     def ready(backend: str | None) -> Installed:

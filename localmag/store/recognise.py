@@ -46,8 +46,8 @@ def build_of(model: Model, found: Found, look: Look) -> Build | None:
     for build in model.builds:
         if _is(build, found):
             return build
-    quant = quant_of(found, look).lower()
-    return next((b for b in model.builds if (b.backend, b.quant.lower()) == (found.backend, quant)), None)
+    quant = quant_of(found, look)
+    return next((b for b in model.builds if b.backend == found.backend and b.has_quant(quant)), None)
 
 
 def quant_of(found: Found, look: Look) -> str:

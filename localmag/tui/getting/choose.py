@@ -167,7 +167,7 @@ class ChooseScreen(Screen[Offer | None]):
         if not self._first or not wish.model or not wish.quant:
             return None
         model, _ = catalogue.find(wish.model)
-        return next((model.called(b) for b in model.builds if b.quant.lower() == wish.quant.lower()), None)
+        return next((model.called(b) for b in model.builds if b.has_quant(wish.quant)), None)
 
     def _offer(self, option: Option | None) -> Offer | None:
         if option is None or self.sight is None:
