@@ -11,12 +11,11 @@ from typing import Annotated
 
 import typer
 
-from localmag import catalogue, paths
+from localmag import amounts, catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.columns import columns, headed
 from localmag.cli.output import confirm, say, warn
-from localmag.cli.pull import size
 from localmag.engines import select
 from localmag.errors import NotFound
 from localmag.shape import Shape
@@ -186,9 +185,9 @@ def rm(
     for path in removal.kept:
         warn(f"{path.name} stays: another program fetched it.")
     if not yes:
-        confirm(f"Remove these, and free {size(removal.freed)}?")
+        confirm(f"Remove these, and free {amounts.size(removal.freed)}?")
     remove.remove(removal)
-    warn(f"Freed {size(removal.freed)}.")
+    warn(f"Freed {amounts.size(removal.freed)}.")
 
 
 def _forget(links: list[Here], yes: bool) -> None:
@@ -240,7 +239,7 @@ def _owner(one: Here) -> str:
 
 
 def _bytes(one: Here) -> str:
-    return size(one.size) if one.size else ""
+    return amounts.size(one.size) if one.size else ""
 
 
 def _note(line: str) -> None:
@@ -250,7 +249,7 @@ def _note(line: str) -> None:
 def _state(one: Here) -> str:
     match one.state:
         case "partial":
-            return f"partial, of {size(one.total)}: `localmag pull {one.name}` goes on"
+            return f"partial, of {amounts.size(one.total)}: `localmag pull {one.name}` goes on"
         case "refused":
             return f"refused: {one.why.replace(os.fspath(one.path), 'it')}"
         case "missing":

@@ -60,7 +60,7 @@ def pull(
         if not without_weights:
             _tell_of_copies(found, build)
         if not yes:
-            confirm(f"Fetch {size(plan.missing)}?")
+            confirm(f"Fetch {amounts.size(plan.missing)}?")
         _fetch(plan, store.fetch(plan))
         for line in store.contradictions(plan):
             warn(f"{line}.")
@@ -122,14 +122,6 @@ def _named(model: Model, quant: str | None, backend: str) -> Build:
     raise NotFound(f"{model.called(build)} is no build for {backend}.", f"Choose {there}.")
 
 
-def size(count: int) -> str:
-    """Bytes as people say them: 14.3 GB, 19.4 MB, 2.1 kB, 119 B."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count} B"
-
-
 def _show(plan: Plan) -> None:
     _note(f"{plan.model.title} {plan.build.quant}, licence {plan.licence or plan.model.licence}")
     repo = ""
@@ -137,8 +129,8 @@ def _show(plan: Plan) -> None:
         if file.repo != repo:
             repo = file.repo
             _note(f"  from {repo} at {file.commit[:7]}")
-        _note(f"    {size(file.size):>9}  {file.path}{_state(file)}")
-    _note(f"  into {plan.folder}, {size(plan.free)} free")
+        _note(f"    {amounts.size(file.size):>9}  {file.path}{_state(file)}")
+    _note(f"  into {plan.folder}, {amounts.size(plan.free)} free")
 
 
 def _state(file: Wanted) -> str:
@@ -146,7 +138,7 @@ def _state(file: Wanted) -> str:
         return " (here)"
     if file.here == file.size:
         return " (here, to be checked)"
-    return f" ({size(file.here)} of it here)" if file.here else ""
+    return f" ({amounts.size(file.here)} of it here)" if file.here else ""
 
 
 def _fetch(plan: Plan, steps: Iterator[Step]) -> None:
