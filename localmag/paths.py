@@ -17,7 +17,7 @@ from platformdirs import PlatformDirs
 from localmag.errors import WrongUsage
 
 _DIRS = PlatformDirs("localmag", appauthor=False)
-_TODO = "Set LOCALMAG_HOME to a folder that can be written to."
+_ANOTHER_FOLDER = "Set LOCALMAG_HOME to a folder that can be written to."
 
 
 def expanded(path: str) -> Path:
@@ -37,7 +37,7 @@ def _place(kind: str, users: str) -> Path:
     try:
         place: Path = getattr(_DIRS, users)
     except RuntimeError as exc:  # platformdirs' own, for a user whom the system gives no home
-        raise WrongUsage("This user has no home folder.", _TODO) from exc
+        raise WrongUsage("This user has no home folder.", _ANOTHER_FOLDER) from exc
     return place
 
 
@@ -47,7 +47,7 @@ def _folder(kind: str, users: str) -> Path:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)  # conversations are nobody else's
     except OSError as exc:
-        raise WrongUsage(f"The folder {path} cannot be made ({exc.strerror}).", _TODO) from exc
+        raise WrongUsage(f"The folder {path} cannot be made ({exc.strerror}).", _ANOTHER_FOLDER) from exc
     return path
 
 
