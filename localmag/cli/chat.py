@@ -25,7 +25,7 @@ from localmag.cli.turns import (
     say_what_runs,
     what_runs,
 )
-from localmag.errors import ContextTooSmall, RunFailed
+from localmag.errors import ContextTooSmall, DoesNotFit, RunFailed
 from localmag.store import NotHere
 from localmag.types import Loading, Stop
 
@@ -197,7 +197,7 @@ def _lines(run: options.Run, past: Session | None) -> None:
             try:
                 with Interruptible() as cancel:
                     done = Printer().show(talk.send(line.rstrip("\r\n"), cancel))
-            except (RunFailed, ContextTooSmall) as exc:
+            except (RunFailed, ContextTooSmall, DoesNotFit) as exc:
                 say_error(exc)
                 failed = exc
                 continue

@@ -22,9 +22,9 @@ from typing import Any
 
 import localmag
 from localmag import paths
-from localmag.engines import EngineSpec
+from localmag.engines import EngineSpec, lastwords
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
-from localmag.errors import EngineDied, RunFailed, WrongUsage
+from localmag.errors import EngineDied, LocalmagError, RunFailed, WrongUsage
 from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
 
 _POLL_S = 0.03  # how often `cancel` is looked at while nothing arrives
@@ -63,7 +63,8 @@ class HostedEngine:
     def reply(self, turn: Turn, cancel: Cancel) -> Iterator[Event]:
         """See Engine. Yields `Loading` until the weights are in memory.
 
-        Raises what the engine raised; EngineDied, after the events that had arrived, if its process ended.
+        Raises what the engine raised; EngineDied, after the events that had arrived, if its process ended,
+        and DoesNotFit if that was for want of memory.
         """
         child = self._running()
         number = next(self._numbers)
@@ -153,6 +154,7 @@ class _Child:
     def __init__(self, spec: EngineSpec) -> None:
         self.weights = spec.name
         self.log = spec.log or _new_log()
+        self._log_start = lastwords.size(self.log)
         self.fraction = 0.0
         """How much is loaded; 1 when replies can begin."""
         self.failure: Failed | None = None
@@ -202,7 +204,10 @@ class _Child:
         self._ended = True
         self.process.kill()
 
-    def death(self) -> EngineDied:
+    def death(self) -> LocalmagError:
+        if lastwords.died_of_memory(lastwords.tail(self.log, self._log_start)):
+            what = f"while loading {self.weights}" if self.fraction < 1 else "while replying"
+            return lastwords.out_of_memory(what, self.log)
         how = _how(self.process.poll())
         log = f"; its log may say more: {self.log}" if self.log else ""
         if self.fraction < 1:

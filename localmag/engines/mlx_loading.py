@@ -16,7 +16,7 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
-from localmag.engines import EngineSpec
+from localmag.engines import EngineSpec, lastwords
 from localmag.engines.mlx_parts import load_model
 from localmag.errors import BadFile, DoesNotFit, LocalmagError, NotFound, RunFailed
 from localmag.shape import Shape
@@ -215,9 +215,7 @@ def damaged(spec: EngineSpec, exc: Exception) -> BadFile:
 
 
 def _no_memory(spec: EngineSpec, exc: Exception) -> DoesNotFit | None:
-    if isinstance(exc, MemoryError | OverflowError) or re.search(
-        r"\ballocat|[Ii]nsufficient [Mm]emory|bad_alloc", str(exc)
-    ):
+    if isinstance(exc, MemoryError | OverflowError) or lastwords.is_lack_of_memory(str(exc)):
         return DoesNotFit(
             f"{spec.name} with a context of {spec.context:,} tokens needs more memory than there is.",
             "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",

@@ -1,0 +1,68 @@
+"""What an engine's process said before it ended: whether it was memory that ran out.
+
+Metal reports an error of the GPU on a thread of its own, where nothing can catch what MLX throws: the process
+is ended by the C++ runtime, and all that is left is a line in the log (mlx #479 put it there). llama.cpp ends
+its process itself where CUDA has no memory left for a buffer. Pure, but for reading the log.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from localmag.errors import DoesNotFit
+
+_MOST = 2**17  # bytes at the log's end: Python's own report of the crash follows, with every thread's stack
+_MEMORY = re.compile(
+    r"\ballocat|insufficient memory|bad_alloc|out ?of ?(?:device ?|host ?)?memory", re.IGNORECASE
+)
+_UNCAUGHT = re.compile(
+    r"^libc\+\+abi: terminating .*"  # macOS
+    r"|^terminate called after .*"  # Linux; what the exception says follows on a line of its own
+    r"|^  what\(\):  .*"
+    r"|^(?:CUDA|ROCm|MUSA) error: .*",  # ggml, before it aborts
+    re.MULTILINE,
+)
+
+
+def is_lack_of_memory(said: str) -> bool:
+    """Whether an exception's text, of MLX, Metal, CUDA or the C++ library, means that memory ran out."""
+    return bool(_MEMORY.search(said))
+
+
+def died_of_memory(log: str) -> bool:
+    """Whether the last line by which native code ended the process, if there is one, says so."""
+    ends = _UNCAUGHT.findall(log)
+    # Of an exception the type says it, or the line after that.
+    return any(is_lack_of_memory(line) for line in ends[-2:])
+
+
+def tail(log: Path | None, start: int = 0) -> str:
+    """The end of a log, without what was in it before `start`; "" where it cannot be read."""
+    if log is None:
+        return ""
+    with suppress(OSError), log.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(start, size - _MOST))
+        return file.read(_MOST).decode("utf-8", "replace")
+    return ""
+
+
+def size(log: Path | None) -> int:
+    """Bytes of a log; 0 for none."""
+    if log:
+        with suppress(OSError):
+            return log.stat().st_size
+    return 0
+
+
+def out_of_memory(what: str, log: Path | None) -> DoesNotFit:
+    """`what` was being done, as in `while loading Magistral`."""
+    more = f" Its log may say more: {log}." if log else ""
+    return DoesNotFit(
+        f"The engine ran out of memory {what}, and its process ended.",
+        "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type), or close other"
+        f" programs.{more}",
+    )
