@@ -22,6 +22,12 @@ class TokenModel(Protocol):
 
     context: int
     """Tokens the KV cache holds, prompt and reply together."""
+    held: list[int]
+    """The ids whose keys and values the KV cache holds, by place; not to be changed from outside."""
+    rate: float
+    """Ids per second that it last read a prompt at; 0 while that is not known."""
+    library: str
+    """The package it runs on, with its version."""
 
     def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
         """Read the prompt, then draw ids without end.
@@ -33,6 +39,26 @@ class TokenModel(Protocol):
         in the KV cache for the next call's prefix.
 
         Raises RunFailed if the native library does, ContextTooSmall if `ids` leave no room for one id.
+        """
+        ...
+
+    def state_bytes(self, count: int) -> int:
+        """About how many bytes `save_state` would write."""
+        ...
+
+    def save_state(self, folder: Path, count: int) -> None:
+        """Write the KV cache of the first `count` ids as files into the empty `folder`; forget the others.
+
+        Raises RunFailed where that cannot be, OSError for the disk's faults. For `engines.state`, which says
+        what the files are of.
+        """
+        ...
+
+    def load_state(self, folder: Path, ids: Sequence[int]) -> None:
+        """Put into the KV cache what `save_state` wrote when it held `ids`, in place of what it holds.
+
+        The files are trusted: whoever calls has made sure that they are this program's own. Raises BadFile,
+        with an empty cache, where they do not fit all the same.
         """
         ...
 

@@ -14,8 +14,10 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import llama_cpp
 import llama_cpp.llama_cpp as native
 import numpy as np
 
@@ -36,6 +38,7 @@ _BATCH = 2048  # most ids in one llama_decode; llama.cpp's own default
 _LEAST_CHUNK = 32  # fewer ids at once would read the weights too often for too little
 _POLL_S = 0.04  # how often `cancel` is looked at while native code runs
 _ABORTED = 2  # llama_decode's answer when the abort callback said so
+_STATE = "kv.llama"
 
 
 class LlamaCpp:
@@ -52,8 +55,9 @@ class LlamaCpp:
         self._spec = spec
         self._model: int | None = None
         self._ctx: int | None = None
-        self._held: list[int] = []  # the ids whose keys and values the cache holds, by place
-        self._rate = 0.0  # ids per second of the last prefill chunk
+        self.library = f"llama-cpp-python {llama_cpp.__version__}"
+        self.held: list[int] = []
+        self.rate = 0.0
         self._ids = np.zeros(_BATCH, np.int32)
         pointer = self._ids.ctypes.data_as(ctypes.POINTER(native.llama_token))
         self._batch = native.llama_batch(token=pointer)  # null positions: llama.cpp counts on by itself
@@ -153,13 +157,13 @@ class LlamaCpp:
         """See TokenModel. A cancelled chunk or id is rolled back out of the KV cache."""
         if self._ctx is None:
             raise RunFailed("The model is closed.", "Load it again.")
-        self._keep(reusable(self._held, ids, self.context))
+        self._keep(reusable(self.held, ids, self.context))
         with self._abort.when(cancel):
-            yield Prefill(len(self._held), len(ids))
-            while len(self._held) < len(ids):
+            yield Prefill(len(self.held), len(ids))
+            while len(self.held) < len(ids):
                 if cancel.is_set() or not self._read_chunk(ids):
                     return
-                yield Prefill(len(self._held), len(ids))
+                yield Prefill(len(self.held), len(ids))
             draw = Sampler(sampling)
             for _ in range(self.context - len(ids)):
                 if cancel.is_set():
@@ -169,7 +173,7 @@ class LlamaCpp:
                 self._ids[0] = id
                 if not self._decode(1):
                     return
-                self._held.append(id)
+                self.held.append(id)
 
     def _keep(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
@@ -177,20 +181,20 @@ class LlamaCpp:
             # Some architectures cannot forget the end alone.
             native.llama_memory_clear(self._memory, False)
             count = 0
-        del self._held[count:]
+        del self.held[count:]
 
     def _read_chunk(self, ids: Sequence[int]) -> bool:
         """Decode the prompt's next chunk, sized by the speed of the last one; False if aborted."""
-        start = len(self._held)
-        size = int(self._rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
+        start = len(self.held)
+        size = int(self.rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
         size = min(max(size, _LEAST_CHUNK), _BATCH, len(ids) - start)
         self._ids[:size] = ids[start : start + size]
         began = time.perf_counter()
         if not self._decode(size):
             return False
         native.llama_synchronize(self._ctx)  # a GPU returns before it has computed
-        self._rate = size / (time.perf_counter() - began)
-        self._held += ids[start : start + size]
+        self.rate = size / (time.perf_counter() - began)
+        self.held += ids[start : start + size]
         return True
 
     def _decode(self, size: int) -> bool:
@@ -199,7 +203,7 @@ class LlamaCpp:
         answer = native.llama_decode(self._ctx, self._batch)
         if answer == 0:
             return True
-        self._keep(len(self._held))
+        self._keep(len(self.held))
         if answer == _ABORTED:
             return False
         raise RunFailed(
@@ -216,6 +220,41 @@ class LlamaCpp:
             self._logits_at = at
         return self._logits
 
+    # ── Keeping the KV cache ──────────────────────────────────────────────────────────────────────
+
+    def state_bytes(self, count: int) -> int:
+        """See TokenModel."""
+        whole = native.llama_state_seq_get_size(self._ctx, 0)
+        return whole * count // len(self.held) if self.held else 0
+
+    def save_state(self, folder: Path, count: int) -> None:
+        """See TokenModel."""
+        self._keep(count)
+        if len(self.held) != count:
+            raise RunFailed("This model's context cannot be kept in part.", "It is read again next time.")
+        path = folder / _STATE
+        ids = (native.llama_token * count)(*self.held)
+        written = native.llama_state_seq_save_file(self._ctx, os.fsencode(path), 0, ids, count)
+        if not written or path.stat().st_size != written:
+            raise RunFailed(
+                f"The context could not be written to {folder.parent} ({self._log.reason()}).",
+                "Check that its disk has room; nothing is lost, it is read again next time.",
+            )
+
+    def load_state(self, folder: Path, ids: Sequence[int]) -> None:
+        """See TokenModel."""
+        self._keep(0)
+        got, count = (native.llama_token * len(ids))(), ctypes.c_size_t()
+        path = os.fsencode(folder / _STATE)
+        read = native.llama_state_seq_load_file(self._ctx, path, 0, got, len(ids), ctypes.byref(count))
+        self.held[:] = ids
+        if not read or got[: count.value] != list(ids):
+            self._keep(0)
+            raise BadFile(
+                f"llama.cpp does not take what was kept of the context ({self._log.reason()}).",
+                "The conversation is read again.",
+            )
+
     def close(self) -> None:
         """Free context and model, in that order. Safe to call twice."""
         if self._ctx:
@@ -223,7 +262,7 @@ class LlamaCpp:
         if self._model:
             native.llama_model_free(self._model)
         self._ctx = self._model = None
-        self._held.clear()
+        self.held.clear()
         self._logits_at, self._logits = 0, np.empty(0, np.float32)
 
 

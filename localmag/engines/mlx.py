@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
@@ -53,8 +55,9 @@ class Mlx:
     def __init__(self, spec: EngineSpec, on_load: Callable[[float], None] = lambda fraction: None) -> None:
         self.context = spec.context
         self._spec = spec
-        self._held: list[int] = []  # the ids whose keys and values the cache holds, by place
-        self._rate = 0.0  # ids per second of the last prefill chunk
+        self.library = f"mlx {version('mlx')}, mlx-lm {version('mlx-lm')}"
+        self.held: list[int] = []
+        self.rate = 0.0
         self._most = fit.prefill(spec.kv_type)
         self._model: Any = None
         self._caches: Any = None
@@ -120,29 +123,29 @@ class Mlx:
         """See TokenModel."""
         if self._model is None:
             raise RunFailed("The model is closed.", "Load it again.")
-        self._keep(reusable(self._held, ids, self.context))
+        self._keep(reusable(self.held, ids, self.context))
         self._require_known(ids)
-        yield Prefill(len(self._held), len(ids))
-        while (left := len(ids) - 1 - len(self._held)) > 0:
+        yield Prefill(len(self.held), len(ids))
+        while (left := len(ids) - 1 - len(self.held)) > 0:
             if cancel.is_set():
                 return
             self._read_chunk(ids, left)
-            yield Prefill(len(self._held), len(ids))
+            yield Prefill(len(self.held), len(ids))
         if not cancel.is_set():
             yield from self._draw(ids, sampling, cancel)
 
     def _read_chunk(self, ids: Sequence[int], left: int) -> None:
         """Read the prompt's next chunk, sized by the speed of the last one."""
-        size = int(self._rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
-        start = len(self._held)
+        size = int(self.rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
+        start = len(self.held)
         chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
         began = time.perf_counter()
         with self._foreign():
             self._forward(mx.array(chunk))  # its logits are not asked for, and so not computed
             mx.eval(self._caches.state)
             self._require_within_limits()
-        self._rate = len(chunk) / (time.perf_counter() - began)
-        self._held += chunk
+        self.rate = len(chunk) / (time.perf_counter() - began)
+        self.held += chunk
 
     def _draw(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
         """Read the prompt's last id, then draw.
@@ -151,7 +154,7 @@ class Mlx:
         """
         draw, guess = Sampler(sampling), Guesser(sampling)
         step = self._begin(mx.array(ids[-1:]), guess)
-        self._held.append(ids[-1])
+        self.held.append(ids[-1])
         self._logits(step)
         yield Prefill(len(ids), len(ids))
         for left in reversed(range(self.context - len(ids))):
@@ -160,13 +163,13 @@ class Mlx:
             ahead = self._begin(step.guess[None], guess) if left and self._caches.can_forget else None
             id = draw(self._logits(step))
             if ahead and step.guess.item() != id:
-                self._keep(len(self._held))
+                self._keep(len(self.held))
                 guess.take_back()
                 ahead = None
             if left and not ahead:
                 ahead = self._begin(mx.array([id]), guess)
             if ahead:
-                self._held.append(id)
+                self.held.append(id)
                 step = ahead
             yield id
 
@@ -190,7 +193,7 @@ class Mlx:
 
     def _keep(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
-        del self._held[self._caches.keep(count) :]
+        del self.held[self._caches.keep(count) :]
 
     def _require_known(self, ids: Sequence[int]) -> None:
         """MLX looks an id up without asking whether there is such a row."""
@@ -212,15 +215,41 @@ class Mlx:
         try:
             yield
         except BaseException as exc:
-            self._held.clear()
+            self.held.clear()
             if self._caches:
                 self._caches.renew()
             if isinstance(exc, mlx_loading.MLX_ERRORS):
                 raise mlx_loading.failure(exc, self._spec) from exc
             raise
 
+    # ── Keeping the KV cache ──────────────────────────────────────────────────────────────────────
+
+    def state_bytes(self, count: int) -> int:
+        """See TokenModel."""
+        whole: int = self._caches.nbytes
+        return whole * count // self.context
+
+    def save_state(self, folder: Path, count: int) -> None:
+        """See TokenModel."""
+        self._keep(count)
+        if len(self.held) != count or not self._caches.can_forget:
+            raise RunFailed("This model's context cannot be kept in part.", "It is read again next time.")
+        with self._foreign():
+            self._caches.save(folder)
+
+    def load_state(self, folder: Path, ids: Sequence[int]) -> None:
+        """See TokenModel."""
+        self._keep(0)
+        with self._foreign():
+            if not self._caches.nbytes:  # given back by a failure
+                mx.eval(self._traced())
+                self._caches.keep(0)
+            self._caches.load(folder, len(ids))
+            self._require_within_limits()
+        self.held[:] = ids
+
     def close(self) -> None:
         """Give the memory back. Safe to call twice."""
         self._model = self._caches = None
-        self._held.clear()
+        self.held.clear()
         mx.clear_cache()

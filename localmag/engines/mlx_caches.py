@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
 
 from localmag.config import KVType
 from localmag.engines.mlx_parts import (
@@ -12,7 +16,7 @@ from localmag.engines.mlx_parts import (
     make_prompt_cache,
     trim_prompt_cache,
 )
-from localmag.errors import WrongUsage
+from localmag.errors import BadFile, WrongUsage
 
 _BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
 _GROUPS = (64, 32)
@@ -67,6 +71,27 @@ class Caches:
         self.renew()
         return 0
 
+    def save(self, folder: Path) -> None:
+        """Write what they hold, a file for each layer: so that only one at a time is copied in memory."""
+        for place, layer in enumerate(self.layers):
+            used = {name: array[..., : layer.offset, :] for name, array in _arrays(layer).items()}
+            mx.save_safetensors(str(folder / _file(place)), used)
+
+    def load(self, folder: Path, count: int) -> None:
+        """Put in what `save` wrote of `count` ids. They must have had their memory. Raises BadFile."""
+        for place, layer in enumerate(self.layers):
+            arrays, kept = _arrays(layer), mx.load(str(folder / _file(place)))
+            for name, array in arrays.items():
+                shape = (*array.shape[:-2], count, array.shape[-1])
+                if name not in kept or (kept[name].shape, kept[name].dtype) != (shape, array.dtype):
+                    raise BadFile(
+                        "What was kept of the context is not of this model's form.",
+                        "The conversation is read again.",
+                    )
+                array[..., :count, :] = kept[name]
+            mx.eval(list(arrays.values()))
+            layer.offset = count
+
     @property
     def state(self) -> list[Any]:
         """Every array, for mx.eval."""
@@ -76,6 +101,15 @@ class Caches:
     def nbytes(self) -> int:
         """Bytes of memory, evaluated or not yet."""
         return sum(cache.nbytes for cache in self.layers)
+
+
+def _arrays(layer: Any) -> dict[str, mx.array]:
+    """A layer's keys and values by name; each is three arrays where it is quantized. Axis -2 is the place."""
+    return dict(tree_flatten({"keys": layer.keys, "values": layer.values}))
+
+
+def _file(place: int) -> str:
+    return f"layer-{place:04}.safetensors"
 
 
 def cannot_be(kv_type: KVType) -> WrongUsage:

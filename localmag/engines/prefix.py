@@ -18,7 +18,12 @@ def reusable(held: Sequence[int], ids: Sequence[int], context: int) -> int:
             f"The conversation is {len(ids):,} tokens long and the context holds {context:,}.",
             "Give a larger context with --ctx, or shorten the conversation.",
         )
-    most = min(len(held), len(ids) - 1)
+    return alike(held, ids[:-1])
+
+
+def alike(held: Sequence[int], ids: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    most = min(len(held), len(ids))
     for place in range(most):
         if held[place] != ids[place]:
             return place

@@ -39,7 +39,9 @@ class Scripted:
         """Every prompt it was given, for a test to look at."""
         self._replies = iter(chain(replies, repeat(replies[-1])))
         self._eos, self._chunk, self._chunk_s, self._id_s = eos, chunk, chunk_s, id_s
-        self._held: list[int] = []
+        self.library = "scripted 1"
+        self.held: list[int] = []
+        self.rate = 0.0
         for step in range(10):
             on_load(step / 10)
             time.sleep(load_s / 10)
@@ -52,25 +54,38 @@ class Scripted:
         return cls(**arguments, on_load=on_load)
 
     def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
-        done = reusable(self._held, ids, self.context)
+        done = reusable(self.held, ids, self.context)
         self.prompts.append(list(ids))
-        self._held = list(ids[:done])
+        self.held = list(ids[:done])
         yield Prefill(done, len(ids))
         while done < len(ids):
             if not _work(self._chunk_s, cancel):
                 return
             step = ids[done : done + self._chunk]
-            self._held += step
+            self.held += step
             done += len(step)
             yield Prefill(done, len(ids))
         for id in chain(next(self._replies), repeat(self._eos)):
-            if len(self._held) >= self.context or not _work(self._id_s, cancel):
+            if len(self.held) >= self.context or not _work(self._id_s, cancel):
                 return
-            self._held.append(id)
+            self.held.append(id)
             yield id
 
+    def state_bytes(self, count: int) -> int:
+        """See TokenModel."""
+        return 8 * count
+
+    def save_state(self, folder: Path, count: int) -> None:
+        """See TokenModel."""
+        del self.held[count:]
+        (folder / "ids.json").write_text(json.dumps(self.held), "utf-8")
+
+    def load_state(self, folder: Path, ids: Sequence[int]) -> None:
+        """See TokenModel."""
+        self.held = json.loads((folder / "ids.json").read_text("utf-8"))
+
     def close(self) -> None:
-        self._held = []
+        self.held = []
 
 
 def _work(seconds: float, cancel: Cancel) -> bool:

@@ -145,7 +145,7 @@ def test_close_in_the_middle_of_a_reply(tiny: EngineSpec) -> None:
 def test_a_long_prompt_is_cancelled_inside_a_chunk(slow: EngineSpec) -> None:
     """The bound is loose, for busy machines; a chunk here takes longer than it, and the prompt far longer."""
     with closing(LlamaCpp(slow)) as model:
-        model._rate = 1e9  # so that the whole prompt is one chunk
+        model.rate = 1e9  # so that the whole prompt is one chunk
         cancel, prompt = threading.Event(), [1_100 + i % 500 for i in range(8_000)]
         steps = model.generate(prompt, GREEDY, cancel)
         next(steps)
@@ -153,7 +153,7 @@ def test_a_long_prompt_is_cancelled_inside_a_chunk(slow: EngineSpec) -> None:
         began = time.monotonic()
         assert list(steps) == []
         assert time.monotonic() - began < 1.3
-        assert model._held == []
+        assert model.held == []
         assert ids_of(model, prompt[:50], 5) == ids_of(model, prompt[:50], 5)
 
 

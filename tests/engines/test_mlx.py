@@ -113,7 +113,7 @@ def test_wrong_guesses_change_nothing(model: Mlx, monkeypatch: pytest.MonkeyPatc
         patch.setattr(engine, "Guesser", Wrong)
         drawn = ids_of(model, PROMPT, 40, Sampling(seed=5))
         assert drawn == expected
-        assert model._held == [*PROMPT, *drawn]
+        assert model.held == [*PROMPT, *drawn]
     longer = [*PROMPT, *drawn, 1_500]
     with closing(Mlx(model._spec)) as fresh:
         assert ids_of(model, longer, 5) == ids_of(fresh, longer, 5)
