@@ -18,7 +18,7 @@ import psutil
 
 from localmag.engines import EngineSpec
 from localmag.engines.host import HostedEngine
-from localmag.errors import Cancelled, RunFailed
+from localmag.errors import Cancelled, ContextTooSmall, RunFailed
 from localmag.types import Cancel, Done, Event, Loading, Message, Prefill, Sampling, Turn
 
 READ, WRITTEN = 512, 128
@@ -29,6 +29,7 @@ RUNS = 5
 _FEWEST, _PATIENCE_S = 3, 20.0  # once so many runs have taken so long, they are enough
 _MOST_S = 90.0  # of reading what only goes before; and after so long, one run is enough
 _SPARE = 64  # ids of the question and of what marks a turn
+_SEEDS = 2**32 - 1  # how many there are
 _QUESTION = "What is 4781 + 3562? Think it through, step by step."
 
 
@@ -87,13 +88,18 @@ def measure(
     system: Message | None = None,
     depths: Sequence[int] = (),
     runs: int = RUNS,
+    written: int | None = None,
 ) -> Generator[Finding]:
     """Start the engine, measure, and close it; each finding as soon as it is there.
 
     Without `depths`, those of DEPTHS for which the context has room, as long as filling it takes no minutes.
-    Raises Cancelled when `cancel` is set, ContextTooSmall for a depth without room, and what the engine does.
+    `written` are the ids of a run that writes; else WRITTEN, or fewer in a small context. Prompts and draws
+    follow from the seed in `sampling`.
+
+    Raises Cancelled when `cancel` is set, ContextTooSmall for a run or a depth without room, and what the
+    engine does.
     """
-    bench = _Bench(spec, cancel, sampling, runs)
+    bench = _Bench(spec, cancel, sampling, runs, written)
     try:
         yield bench.opened(system)
         rate = 0.0
@@ -115,16 +121,25 @@ def measure(
 class _Bench:
     """One engine, asked over and over. A prompt is digits: each is an id of its own in every Tekken."""
 
-    def __init__(self, spec: EngineSpec, cancel: Cancel, sampling: Sampling, runs: int) -> None:
+    def __init__(
+        self, spec: EngineSpec, cancel: Cancel, sampling: Sampling, runs: int, written: int | None
+    ) -> None:
         self._cancel = cancel
         self._sampling = sampling
         self._runs = runs
         self._asked = 0
-        self._random = Random(0)  # the same digits on every machine
+        self._random = Random(sampling.seed)  # the same digits on every machine
         self._filling = ""
-        self._tokens = {"pp": min(READ, spec.context // 2), "tg": min(WRITTEN, spec.context // 8)}
-        self.room = max(self._tokens["pp"], self._tokens["tg"] + _SPARE) + 8
+        read, written = min(READ, spec.context // 2), written or min(WRITTEN, spec.context // 8)
+        self._tokens = {"pp": read, "tg": written}
+        self.room = max(read, written + _SPARE) + 8
         """Ids that are used besides those of a depth."""
+        if self.room > spec.context:
+            raise ContextTooSmall(
+                f"Writing {written:,} tokens takes a context of {self.room:,}, and this one holds"
+                f" {spec.context:,}.",
+                "Give a larger context with --ctx, or fewer tokens with --max-tokens.",
+            )
         self._began = time.perf_counter()
         self._engine = HostedEngine(spec)
 
@@ -188,7 +203,8 @@ class _Bench:
     def _events(self, messages: tuple[Message, ...], most: int) -> Iterator[Event]:
         """Of a reply of at most so many ids. Raises Cancelled."""
         self._asked += 1
-        turn = Turn(messages, replace(self._sampling, seed=self._asked), most)
+        seed = (self._sampling.seed + self._asked) % _SEEDS
+        turn = Turn(messages, replace(self._sampling, seed=seed), most)
         for event in self._engine.reply(turn, self._cancel):
             if self._cancel.is_set():
                 raise Cancelled("The bench was stopped.", "What is above was measured before.")

@@ -12,7 +12,7 @@ from localmag.bench import Finding, Held, LeftOut, Opened, Speed, measure
 from localmag.engines import EngineSpec
 from localmag.errors import Cancelled, ContextTooSmall
 from localmag.prompt import system_message
-from localmag.types import Sampling
+from localmag.types import Cancel, Event, Sampling, Turn
 from tests.conftest import Demo
 from tools import mlx_build
 
@@ -65,6 +65,25 @@ def test_at_a_depth_only_what_is_new_is_read(demo: Demo, monkeypatch: pytest.Mon
     assert len(read) == 6  # at each depth one to warm up, and two that count
     assert {u.prompt_tokens - u.cached_tokens for u in read[1:]} == {256}
     assert [u.cached_tokens for u in read[1:]] == [2, 2, 92, 92, 92]
+
+
+def test_the_seed_decides_what_is_asked(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EngineSpec("llama.cpp", demo.weights, demo.tokenizer, context=128, threads=1)
+    turns: list[Turn] = []
+    reply = bench.HostedEngine.reply
+
+    def watched(self: bench.HostedEngine, turn: Turn, cancel: Cancel) -> Iterator[Event]:
+        turns.append(turn)
+        return reply(self, turn, cancel)
+
+    monkeypatch.setattr(bench.HostedEngine, "reply", watched)
+    asked = []
+    for seed in (0, 0, 2**32 - 2):
+        turns.clear()
+        list(measure(spec, NEVER, sampling=Sampling(temperature=0, seed=seed), runs=1, written=4))
+        asked.append([(turn.messages, turn.sampling.seed) for turn in turns])
+    assert asked[0] == asked[1] != asked[2]
+    assert all(0 <= seed < 2**32 - 1 for _, seed in asked[2])
 
 
 def test_a_depth_that_takes_minutes_is_left_out_unless_asked_for(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,8 +31,18 @@ def bench(
     quant: options.Quant = None,
     ctx: options.Ctx = None,
     kv_type: options.KV = None,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=options.MOST_SEED, help="Of the prompts and draws."),
+    ] = 0,
     temp: options.Temp = None,
     top_p: options.TopP = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens", metavar="N", min=1, help="Tokens of a run that writes. Else 128, or what fits."
+        ),
+    ] = None,
     depth: Annotated[
         list[int] | None,
         typer.Option(
@@ -63,10 +73,10 @@ def bench(
         quant=quant,
         ctx=ctx,
         kv=kv_type,
-        seed=None,
+        seed=seed,
         temp=temp,
         top_p=top_p,
-        max_tokens=None,
+        max_tokens=max_tokens,
         system=None,
         keep=None,
     )
@@ -77,7 +87,13 @@ def bench(
         say(f"{run.installed.title} {run.installed.build}, {', '.join(_setting(run))}")
     with Interruptible() as cancel:
         findings = measure(
-            run.spec, cancel, sampling=run.sampling, system=system_of(run), depths=depth or (), runs=runs
+            run.spec,
+            cancel,
+            sampling=replace(run.sampling, seed=seed),
+            system=system_of(run),
+            depths=depth or (),
+            runs=runs,
+            written=max_tokens,
         )
         try:
             with closing(findings):
@@ -137,6 +153,7 @@ def _object(run: options.Run, found: list[Finding]) -> dict[str, Any]:
         "threads": spec.threads,
         "temperature": run.sampling.temperature,
         "top_p": run.sampling.top_p,
+        "seed": run.seed,
         "system": platform.system(),
         "arch": platform.machine(),
         "versions": versions(),

@@ -1,4 +1,4 @@
-"""The options that chat and ask share, and how they, the config file and the model's card become one run."""
+"""The options that commands share, and how they, the config file and the model's card become one run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from localmag.engines import EngineSpec, select, selection
 from localmag.errors import NotFound, RunFailed, WrongUsage
 from localmag.types import Sampling
 
+MOST_SEED = 2**32 - 2
 MOST_BYTES = 16 * 2**20  # of a text file: more than any context holds
 
 
@@ -56,7 +57,7 @@ Ctx = Annotated[
 KV = Annotated[KVChoice | None, typer.Option("--kv-type", help="Precision of the KV cache.")]
 Seed = Annotated[
     int | None,
-    typer.Option("--seed", metavar="N", min=0, max=2**32 - 2, help="Draw the same reply again; else random."),
+    typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="Draw the same reply again; else random."),
 ]
 Temp = Annotated[
     float | None,

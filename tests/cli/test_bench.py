@@ -37,7 +37,23 @@ def test_json_says_what_was_measured_and_on_what(localmag: RunLocalmag) -> None:
     assert [test["name"] for test in told["tests"]] == ["pp128 @ d40", "tg32 @ d40"]
     assert all(len(test["rates"]) == 2 for test in told["tests"])
     assert min(told["load_s"], told["ttft_s"], told["memory_bytes"]) > 0
+    assert told["seed"] == 0
     assert told["versions"]["llama-cpp-python"]
+
+
+def test_tokens_written_and_the_seed_are_as_asked(localmag: RunLocalmag) -> None:
+    words = ("--ctx", "256", "--runs", "1", "--max-tokens", "40", "--seed", "4294967294", "--json")
+    told = json.loads(localmag("bench", "demo", "--backend", "mlx", *words).stdout)
+    assert told["seed"] == 4_294_967_294
+    assert [test["name"] for test in told["tests"]] == ["pp128", "tg40"]
+
+
+@pytest.mark.parametrize("words", [("--ctx", "80"), ("--ctx", "256", "--max-tokens", "200")])
+def test_a_run_without_room_is_wrong_usage(localmag: RunLocalmag, words: tuple[str, ...]) -> None:
+    """Not a report in which nothing was measured."""
+    done = localmag("bench", "demo", *words)
+    assert done.returncode == 2
+    assert f"holds {words[1]}" in done.stderr
 
 
 def test_a_depth_without_room_is_wrong_usage(localmag: RunLocalmag) -> None:
