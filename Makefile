@@ -26,7 +26,8 @@ help:
 	@echo 'make clean         remove what was set up here; conversations, weights and checkpoints stay'
 	@echo
 	@echo 'ARGS="..." hands more to chat, ask, test, bench and others: make chat ARGS="--continue"'
-	@echo 'LOCALMAG_BACKEND=cpu|cuda|vulkan|metal|rocm make install   chooses the build of llama.cpp'
+	@echo 'LOCALMAG_BACKEND=cpu|cuda|vulkan|metal|rocm make install   chooses the build of llama.cpp;'
+	@echo '  on Apple silicon MLX runs the models, and metal adds llama.cpp, for GGUF builds'
 
 chat test bench bench-fit demo-model eval-demo:
 	@$(BOOTSTRAP) $@ $(ARGS)

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 import zipfile
+from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {"textual", "llama_cpp", "mistral_common", "huggingface_hub", "mlx", "mlx_lm"}
@@ -137,3 +139,38 @@ def test_the_wheel_is_small(wheel: zipfile.ZipFile) -> None:
     """The demo model is 8 MB at most; the rest is text."""
     demo = [i.file_size for i in wheel.infolist() if i.filename.startswith("localmag/demo/")]
     assert sum(demo) <= 8_000_000
+
+
+ENVIRONMENTS = {
+    "Mac": {"sys_platform": "darwin", "platform_machine": "arm64", "os_name": "posix"},
+    "Intel Mac": {"sys_platform": "darwin", "platform_machine": "x86_64", "os_name": "posix"},
+    "Linux": {"sys_platform": "linux", "platform_machine": "x86_64", "os_name": "posix"},
+    "Linux on ARM": {"sys_platform": "linux", "platform_machine": "aarch64", "os_name": "posix"},
+    "Windows": {"sys_platform": "win32", "platform_machine": "AMD64", "os_name": "nt"},
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "extra", "runners"),
+    [
+        ("Mac", "", {"mlx-lm"}),
+        ("Mac", "llama-cpp", {"mlx-lm", "llama-cpp-python"}),
+        ("Intel Mac", "", {"llama-cpp-python"}),
+        ("Linux", "", {"llama-cpp-python"}),
+        ("Linux", "mlx-cpu", {"mlx-lm[cpu]", "llama-cpp-python"}),
+        ("Linux on ARM", "", {"llama-cpp-python"}),
+        ("Windows", "", {"llama-cpp-python"}),
+        ("Windows", "mlx-cpu", {"llama-cpp-python"}),
+    ],
+)
+def test_each_machine_is_asked_to_install_what_runs_there(
+    wheel: zipfile.ZipFile, machine: str, extra: str, runners: set[str]
+) -> None:
+    """On Apple silicon nothing must be compiled, and llama-cpp-python would be."""
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    lines = Parser().parsestr(wheel.read(name).decode()).get_all("Requires-Dist", [])
+    stated = [Requirement(line) for line in lines]
+    asked = [r for r in stated if not r.marker or r.marker.evaluate(ENVIRONMENTS[machine] | {"extra": extra})]
+    named = {r.name + (f"[{','.join(r.extras)}]" if r.extras else "") for r in asked}
+    assert {name for name in named if name.startswith(("mlx", "llama"))} == runners
+    assert {"mistral-common", "huggingface-hub", "textual"} <= named

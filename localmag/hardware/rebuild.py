@@ -1,7 +1,11 @@
-"""The one command that builds llama.cpp anew for this installation, as `tools/bootstrap` would."""
+"""The one command that builds llama.cpp anew for this installation, or brings what is missing of what runs
+models, as `tools/bootstrap` would.
+"""
 
 from __future__ import annotations
 
+import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -20,10 +24,8 @@ def rebuild(kind: str, root: Path = _ROOT, system: str = sys.platform) -> str:
     In a source checkout (`root`) it is `make install`, which looks at the hardware, builds for it and says
     what is missing; elsewhere it is pip, with the option that llama-cpp-python's README gives for `kind`.
     """
-    if kind != "cpu" and (root / "tools" / "bootstrap").is_dir():
-        if system == "win32":
-            return f"cd {_joined(system, str(root))} && python -m tools.bootstrap install"
-        return f"make -C {_joined(system, str(root))} install"
+    if kind != "cpu" and _is_checkout(root):
+        return _make_install(root, system, "metal" if kind == "metal" else "")
     options = {**_CMAKE, "sycl": _SYCL}.get(kind)  # Metal is on by itself
     return _joined(
         system,
@@ -31,6 +33,50 @@ def rebuild(kind: str, root: Path = _ROOT, system: str = sys.platform) -> str:
         *(("--no-binary", PACKAGE, "-C", f"cmake.args={options}") if options else ()),
         _pinned(),
     )
+
+
+def llama_cpp(root: Path = _ROOT, system: str = sys.platform, arch: str | None = None) -> str:
+    """The shell command that brings llama.cpp where it is missing, which on Apple silicon it is by itself."""
+    apple = system == "darwin" and (arch or platform.machine()) == "arm64"
+    if _is_checkout(root):
+        return _make_install(root, system, "metal" if apple else "")
+    return pip_install(PACKAGE, system=system)
+
+
+def mlx(root: Path = _ROOT, system: str = sys.platform, arch: str | None = None) -> str:
+    """The same for MLX; "" where there is none: it runs on Apple silicon, and on Linux for tests."""
+    arch = arch or platform.machine()
+    if system == "linux":
+        return _make_install(root, system) if _is_checkout(root) else pip_install("mlx-lm[cpu]")
+    if system != "darwin" or arch != "arm64":
+        return ""
+    return _make_install(root, system) if _is_checkout(root) else pip_install("mlx-lm")
+
+
+def pip_install(name: str, *options: str, system: str = sys.platform) -> str:
+    """A shell command for this very Python, of a version that localmag goes with."""
+    return _joined(system, sys.executable, "-m", "pip", "install", *options, requirement(name))
+
+
+def requirement(name: str) -> str:
+    """What localmag asks of a package, without the machines that it asks it on: `textual<9,>=8.2.6`."""
+    try:
+        asked = metadata.requires("localmag") or []
+    except metadata.PackageNotFoundError:  # run from its source, not installed
+        asked = []
+    this = re.compile(rf"{re.escape(name)}(?![\w.\[-])")
+    return next((line.partition(";")[0].strip() for line in asked if this.match(line)), name)
+
+
+def _is_checkout(root: Path) -> bool:
+    return (root / "tools" / "bootstrap").is_dir()
+
+
+def _make_install(root: Path, system: str, backend: str = "") -> str:
+    """`backend` is what LOCALMAG_BACKEND must ask for, which is never needed on Windows."""
+    if system == "win32":
+        return f"cd {_joined(system, str(root))} && python -m tools.bootstrap install"
+    return f"{f'LOCALMAG_BACKEND={backend} ' if backend else ''}make -C {_joined(system, str(root))} install"
 
 
 def _pinned() -> str:

@@ -2,8 +2,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from localmag.hardware import rebuild as commands
 from localmag.hardware.rebuild import rebuild
 
 
@@ -29,3 +33,45 @@ def test_a_build_that_does_not_load_is_replaced_as_it_was_chosen(tmp_path: Path)
     words = shlex.split(rebuild("cpu", root=tmp_path, system="darwin"))
     assert "--force-reinstall" in words
     assert "-C" not in words
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "tools" / "bootstrap").mkdir(parents=True)
+    return tmp_path
+
+
+def test_a_checkout_on_a_mac_must_be_asked_for_metal(checkout: Path) -> None:
+    asked = f"LOCALMAG_BACKEND=metal make -C {checkout} install"
+    assert commands.llama_cpp(checkout, "darwin", "arm64") == asked
+    assert rebuild("metal", checkout, "darwin") == asked
+    plain = f"make -C {checkout} install"
+    for system, arch in (("linux", "x86_64"), ("darwin", "x86_64")):
+        assert commands.llama_cpp(checkout, system, arch) == plain
+    assert commands.llama_cpp(checkout, "win32", "AMD64").endswith("python -m tools.bootstrap install")
+    assert commands.mlx(checkout, "darwin", "arm64") == plain
+
+
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        (commands.llama_cpp, "llama-cpp-python<0.4,>=0.3.36"),
+        (commands.mlx, "mlx-lm<0.33,>=0.32.2"),
+    ],
+)
+def test_what_is_missing_on_a_mac_is_fetched_whatever_markers_say(
+    command: Callable[..., str], package: str, tmp_path: Path
+) -> None:
+    """Pip silently passes over a requirement that is marked for other machines."""
+    words = shlex.split(command(tmp_path, "darwin", "arm64"))
+    assert words == [sys.executable, "-m", "pip", "install", package]
+
+
+def test_where_mlx_runs_and_where_not(tmp_path: Path) -> None:
+    assert shlex.split(commands.mlx(tmp_path, "linux", "x86_64"))[-1].startswith("mlx-lm[cpu]")
+    assert commands.mlx(tmp_path, "darwin", "x86_64") == commands.mlx(tmp_path, "win32", "AMD64") == ""
+
+
+def test_a_package_that_localmag_does_not_ask_for_has_any_version() -> None:
+    assert commands.requirement("mlx") == "mlx"
+    assert commands.requirement("textual").startswith("textual<9")

@@ -103,7 +103,8 @@ CUDA_89 = ("-DGGML_CUDA=on", "-DCMAKE_CUDA_ARCHITECTURES=89")
         ),
         pytest.param(replace(LINUX, vulkaninfo=RADEON), "cpu", (), id="Radeon, no SDK"),
         pytest.param(replace(LINUX, vulkaninfo=LAVAPIPE, glslc=GLSLC), "cpu", (), id="software Vulkan"),
-        pytest.param(M2, "metal", (), id="M2"),
+        pytest.param(M2, "mlx", (), id="M2"),
+        pytest.param(replace(M2, clang=None), "mlx", (), id="M2 without a compiler"),
         pytest.param(ROSETTA, "cpu", ("-DGGML_METAL=off",), id="M2 under Rosetta"),
         pytest.param(INTEL_MAC, "cpu", ("-DGGML_METAL=off",), id="Intel Mac"),
     ],
@@ -125,7 +126,7 @@ def test_each_machine_gets_its_build(machine: Probe, backend: str, cmake_args: t
         (replace(LINUX, nvidia_smi=NO_CONTACT), "couldn't communicate", "Mend the NVIDIA driver"),
         (replace(LINUX, vulkaninfo=RADEON), "RX 7900 XTX", "Vulkan SDK"),
         (ROSETTA, "translated", "arm64 Python"),
-        (replace(M2, clang=Output("xcrun: error: unable to find utility", 72)), "Apple", "xcode-select"),
+        (M2, "needs no compiler", "LOCALMAG_BACKEND=metal make install"),
     ],
 )
 def test_what_stands_in_the_way_is_said_with_its_remedy(machine: Probe, why: str, advice: str) -> None:
@@ -137,6 +138,26 @@ def test_what_stands_in_the_way_is_said_with_its_remedy(machine: Probe, why: str
 @pytest.mark.parametrize("backend", ["cpu", "cuda", "vulkan", "metal", "rocm"])
 def test_the_user_may_ask_for_any(backend: str) -> None:
     assert choose(replace(LINUX, nvidia_smi=RTX_4090, nvcc=nvcc("12.4")), backend).backend == backend
+
+
+NO_CLANG = Output("xcrun: error: unable to find utility", 72)
+
+
+def test_llama_cpp_comes_to_a_mac_where_it_must_be() -> None:
+    for choice in (choose(M2, llama=True), choose(M2, "metal")):
+        assert (choice.backend, choice.cmake_args, choice.advice) == ("metal", (), "")
+    for choice in (
+        choose(replace(M2, clang=NO_CLANG), llama=True),
+        choose(replace(M2, clang=NO_CLANG), "metal"),
+    ):
+        assert "xcode-select --install" in choice.advice
+
+
+def test_mlx_may_be_asked_for_where_it_is_at_home() -> None:
+    assert choose(M2, "mlx").backend == "mlx"
+    for machine in (LINUX, WINDOWS, INTEL_MAC, ROSETTA):
+        with pytest.raises(ValueError, match="is for Apple silicon"):
+            choose(machine, "mlx")
 
 
 def test_cuda_asked_for_without_a_card_leaves_the_architectures_to_cmake() -> None:
@@ -186,4 +207,4 @@ def test_this_machine_answers() -> None:
     here = probe()
     assert here.system
     assert toolkit(here) is None or toolkit(here) > (1, 0)
-    assert choose(here).backend in ("cpu", "cuda", "vulkan", "metal")
+    assert choose(here).backend in ("cpu", "cuda", "vulkan", "mlx")

@@ -72,7 +72,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[accelerator.Choice], N
     """Makes this machine one for which `choice` is right."""
 
     def be(choice: accelerator.Choice) -> None:
-        monkeypatch.setattr(accelerator, "choose", lambda *_: choice)
+        monkeypatch.setattr(accelerator, "choose", lambda *_, **__: choice)
 
     be(CPU)
     return be
@@ -238,6 +238,89 @@ def test_a_gpu_build_that_fails_ends_in_a_cpu_build(
     assert "It did not compile." in capsys.readouterr().err
     fake.asked.clear()
     set_up(here)
+    assert not fake.asked
+
+
+@pytest.fixture
+def mac(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes this machine an M2, as far as the set-up looks."""
+    probe = accelerator.Probe("Darwin", "arm64", "23.6.0", clang=accelerator.Output("/usr/bin/clang\n"))
+    monkeypatch.setattr(accelerator, "probe", lambda: probe)
+    monkeypatch.setattr(install.sys, "platform", "darwin")
+    monkeypatch.setattr(install.platform, "machine", lambda: "arm64")
+
+
+PROGRAM = ("install", "-c", "constraints.txt", "-e", ".")
+
+
+def test_a_mac_compiles_nothing_unless_asked(
+    here: Environment,
+    fake: Pip,
+    mac: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    set_up(here)
+    assert fake.asked == [PROGRAM]
+    assert "LOCALMAG_BACKEND=metal make install" in capsys.readouterr().err
+    monkeypatch.setenv("LOCALMAG_BACKEND", "metal")
+    set_up(here, again=True)
+    assert fake.asked[-1] == (*PROGRAM[:-1], ".[llama-cpp]")
+    monkeypatch.delenv("LOCALMAG_BACKEND")
+    fake.asked.clear()
+    set_up(here)
+    assert not fake.asked
+
+
+def test_what_a_mac_was_asked_for_once_stays(
+    here: Environment, fake: Pip, mac: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALMAG_BACKEND", "metal")
+    set_up(here)
+    monkeypatch.delenv("LOCALMAG_BACKEND")
+    fake.asked.clear()
+    set_up(here, again=True)
+    assert fake.asked == [(*PROGRAM[:-1], ".[llama-cpp]")]
+
+
+def test_the_tools_bring_llama_cpp_to_a_mac(here: Environment, fake: Pip, mac: None) -> None:
+    set_up(here)
+    set_up(here, "dev")
+    assert fake.asked[-1] == (*PROGRAM[:-1], ".[dev,llama-cpp]")
+    assert ready(here, "dev")
+    assert ready(here)
+
+
+def test_prebuilt_wheels_bring_llama_cpp_to_a_mac_without_a_compiler(
+    here: Environment, fake: Pip, mac: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOCALMAG_LLAMA_INDEX", "file:///wheels")
+    set_up(here)
+    llama, program = fake.asked
+    assert llama[-3:] == ("--extra-index-url", "file:///wheels", "llama-cpp-python==0.3.36")
+    assert program[-1] == ".[llama-cpp]"
+
+
+def test_what_does_not_compile_on_a_mac_is_not_tried_twice(
+    here: Environment, fake: Pip, mac: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(here)
+    monkeypatch.setenv("LOCALMAG_BACKEND", "metal")
+    fake.asked.clear()
+    fake.fails_to = "install"
+    with pytest.raises(SetupError):
+        set_up(here)
+    assert len(fake.asked) == 1
+    monkeypatch.delenv("LOCALMAG_BACKEND")
+    assert ready(here)
+
+
+def test_mlx_is_for_macs(here: Environment, fake: Pip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALMAG_BACKEND", "mlx")
+    linux = accelerator.Probe("Linux", "x86_64", "6.8")
+    monkeypatch.setattr(accelerator, "probe", lambda: linux)
+    with pytest.raises(SetupError, match="Apple silicon"):
+        set_up(here)
     assert not fake.asked
 
 

@@ -1,4 +1,4 @@
-"""Which build of llama.cpp suits this machine: `probe()` asks it, `choose()` decides, purely.
+"""Which build of llama.cpp suits this machine, if it needs one: `probe()` asks, `choose()` decides, purely.
 
 Both run before anything is installed, under whatever Python the machine has (3.8 or newer).
 
@@ -15,7 +15,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass, replace
 
-BACKENDS = ("cpu", "cuda", "vulkan", "metal", "rocm")
+MLX = "mlx"
+"""Instead of llama.cpp: on Apple silicon, where MLX comes as a wheel and llama.cpp must be compiled."""
+
+BACKENDS = ("cpu", "cuda", "vulkan", "metal", "rocm", MLX)
 
 FIRST_TOOLKIT = {(5, 0): (9, 0), (8, 0): (11, 0), (8, 6): (11, 1), (8, 9): (11, 8), (10, 0): (12, 8)}
 FIRST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -51,6 +54,11 @@ class Probe:
     clang: Output | None = None  # of xcrun --find clang
     translated: Output | None = None  # of sysctl -n sysctl.proc_translated: 1 under Rosetta
 
+    @property
+    def apple_silicon(self) -> bool:
+        """Whether MLX is at home; under Rosetta it is not."""
+        return self.system == "Darwin" and self.machine == "arm64"
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -78,27 +86,41 @@ class Card:
 # ── Deciding ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def choose(probe: Probe, wanted: str = "", index: str = "", cmake_args: tuple[str, ...] = ()) -> Choice:
+def choose(
+    probe: Probe,
+    wanted: str = "",
+    index: str = "",
+    cmake_args: tuple[str, ...] = (),
+    *,
+    llama: bool = False,
+) -> Choice:
     """The build for this machine, or the one `wanted` (one of BACKENDS) names.
 
-    `index` is a wheel index the user trusts for llama-cpp-python; `cmake_args` are the user's own.
-    Raises ValueError if `wanted` is none of BACKENDS.
+    `index` is a wheel index the user trusts for llama-cpp-python; `cmake_args` are the user's own. `llama` is
+    whether llama.cpp must be there, also where MLX would do. Raises ValueError if `wanted` is none of
+    BACKENDS, or MLX where that does not run.
     """
     if wanted and wanted not in BACKENDS:
         raise ValueError(f"LOCALMAG_BACKEND is {wanted!r}; it may be {', '.join(BACKENDS)}.")
+    if wanted == MLX and not probe.apple_silicon:
+        raise ValueError("LOCALMAG_BACKEND is 'mlx', which is for Apple silicon: leave it out.")
+    if wanted == MLX:
+        return Choice(MLX, "LOCALMAG_BACKEND asks for it")
     if index:
         backend = wanted or _hardware(probe)
         return Choice(backend, "LOCALMAG_LLAMA_INDEX names an index of prebuilt wheels", index=index)
     if wanted:
-        choice = Choice(wanted, "LOCALMAG_BACKEND asks for it", _cmake_args(probe, wanted))
+        choice = Choice(
+            wanted, "LOCALMAG_BACKEND asks for it", _cmake_args(probe, wanted), advice=_compiler(probe)
+        )
     else:
-        choice = _detect(probe)
+        choice = _detect(probe, llama or bool(cmake_args))
     return replace(choice, cmake_args=choice.cmake_args + cmake_args)
 
 
-def _detect(probe: Probe) -> Choice:
+def _detect(probe: Probe, llama: bool) -> Choice:
     if probe.system == "Darwin":
-        return _apple(probe)
+        return _apple(probe, llama)
     cards = nvidia_cards(probe)
     if cards:
         return _nvidia(probe, cards)
@@ -121,10 +143,15 @@ def _detect(probe: Probe) -> Choice:
     return Choice("cpu", "found no GPU that llama.cpp could use")
 
 
-def _apple(probe: Probe) -> Choice:
-    if probe.machine == "arm64":
-        advice = "" if _said(probe.clang) else "Install the compiler first: xcode-select --install"
-        return Choice("metal", "this is Apple Silicon", advice=advice)
+def _apple(probe: Probe, llama: bool) -> Choice:
+    if probe.apple_silicon and llama:
+        return Choice("metal", "this is Apple Silicon", advice=_compiler(probe))
+    if probe.apple_silicon:
+        return Choice(
+            MLX,
+            "this is Apple Silicon, where it needs no compiler",
+            advice="For GGUF builds, too: LOCALMAG_BACKEND=metal make install, which compiles llama.cpp.",
+        )
     if _said(probe.translated) == "1":
         return Choice(
             "cpu",
@@ -133,6 +160,12 @@ def _apple(probe: Probe) -> Choice:
             advice="Remove .venv and run it again with an arm64 Python.",
         )
     return Choice("cpu", "this is an Intel Mac, whose GPU llama.cpp serves badly", _cmake_args(probe, "cpu"))
+
+
+def _compiler(probe: Probe) -> str:
+    """How a Mac gets a compiler, if it has none."""
+    missing = probe.system == "Darwin" and not _said(probe.clang)
+    return "Install the compiler first: xcode-select --install" if missing else ""
 
 
 def _nvidia(probe: Probe, cards: list[Card]) -> Choice:

@@ -25,6 +25,12 @@ LLAMA = "llama-cpp-python"
 MLX = "mlx-cpu"
 """The extra of pyproject.toml that brings MLX where there is no Mac."""
 
+TOOLS = "dev"
+"""The extra of the tools, whose tests run everything on llama.cpp, too."""
+
+EXTRA = "llama-cpp"
+"""The extra that brings llama.cpp where pyproject.toml leaves it out."""
+
 
 def key(environment: Environment, *files: str) -> str:
     """A hash of the files that decide which packages are installed."""
@@ -58,8 +64,9 @@ def set_up(environment: Environment, extra: str = "", *, again: bool = False) ->
         if ready(environment, extra) and not again:  # somebody else did it meanwhile
             return
         _begin(environment)
-        install_llama(environment, decide(environment, again=again))
-        install_program(environment, extra)
+        choice = decide(environment, again=again, llama=TOOLS in extra.split(","))
+        choice = install_llama(environment, choice)
+        install_program(environment, with_llama(extra, choice))
         done = key(environment, *DECIDES)
         environment.write(run=done, **({extra: done} if extra else {}))
     say(f"ready after {clock(time.monotonic() - start)}")
@@ -86,6 +93,13 @@ def has_mlx_cpu() -> bool:
     return name == "glibc" and [int(part) for part in version.split(".")[:2]] >= [2, 35]
 
 
+def with_llama(extra: str, choice: Choice) -> str:
+    """The extras, and llama.cpp's where it is chosen and is no requirement: on Apple silicon."""
+    left_out = sys.platform == "darwin" and platform.machine() == "arm64"
+    wanted = left_out and choice.backend != accelerator.MLX
+    return ",".join(filter(None, (extra, EXTRA if wanted else "")))
+
+
 def set_up_training(environment: Environment) -> None:
     """Install what trains the demo model. Raises SetupError."""
     requirements = "tools/demo_model/requirements.txt"
@@ -108,18 +122,25 @@ def _begin(environment: Environment) -> None:
 # ── llama.cpp ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def decide(environment: Environment, *, again: bool) -> Choice:
-    """The build noted last time, if nothing new is asked; otherwise the one for this machine."""
+def decide(environment: Environment, *, again: bool, llama: bool = False) -> Choice:
+    """The build noted last time, if nothing new is asked; otherwise the one for this machine.
+
+    `llama` is whether llama.cpp must be there, whatever else runs here. Once it is, it stays.
+    """
     index = os.environ.get("LOCALMAG_LLAMA_INDEX", "")
     cmake_args = tuple(shlex.split(os.environ.get("CMAKE_ARGS", "")))
     noted = noted_choice(environment)
-    if noted and not (again or wanted_backend() or index or cmake_args):
+    there = noted is not None and noted.backend != accelerator.MLX
+    if noted and (there or not llama) and not (again or wanted_backend() or index or cmake_args):
         return noted
     try:
-        choice = accelerator.choose(accelerator.probe(), wanted_backend(), index, cmake_args)
+        choice = accelerator.choose(
+            accelerator.probe(), wanted_backend(), index, cmake_args, llama=llama or there
+        )
     except ValueError as exc:
         raise SetupError(str(exc)) from exc
-    say(f"llama.cpp for {choice.backend}: {choice.why}")
+    what = "MLX runs the models" if choice.backend == accelerator.MLX else f"llama.cpp for {choice.backend}"
+    say(f"{what}: {choice.why}")
     if choice.advice:
         say(f"  {choice.advice}")
     return choice
@@ -141,8 +162,8 @@ def noted_choice(environment: Environment) -> Choice | None:
     return replace(choice, cmake_args=tuple(choice.cmake_args))
 
 
-def install_llama(environment: Environment, choice: Choice) -> None:
-    """Put the chosen build of llama-cpp-python in place, unless it is, and note it.
+def install_llama(environment: Environment, choice: Choice) -> Choice:
+    """Put the chosen build of llama-cpp-python in place, unless it is, and note it. The one that is in place.
 
     A plain build is left to pip, which keeps the wheel in its cache. Any other must go round that cache,
     which does not know CMAKE_ARGS, so its wheel is kept in build/wheels. One that does not compile is
@@ -155,13 +176,14 @@ def install_llama(environment: Environment, choice: Choice) -> None:
         try:
             _install_llama(environment, choice, version, here=noted is not None and not same)
         except SetupError as exc:
-            if choice.backend == "cpu":
+            if not choice.cmake_args and not choice.index:  # plain already
                 raise
             say(f"llama.cpp for {choice.backend} could not be installed. {exc}")
             say("going on with a build for the CPU; `make install` tries again")
             plain = accelerator.Choice("cpu", f"the build for {choice.backend} failed")
             return install_llama(environment, plain)
-    return environment.write(choice=asdict(choice), llama=version)
+    environment.write(choice=asdict(choice), llama=version)
+    return choice
 
 
 def _install_llama(environment: Environment, choice: Choice, version: str, *, here: bool) -> None:
@@ -178,7 +200,7 @@ def _install_llama(environment: Environment, choice: Choice, version: str, *, he
             args = shlex.join(choice.cmake_args)
             pip(environment, "wheel", *source, "-w", str(folder), pinned, CMAKE_ARGS=args)
         pip(environment, "install", *anew, *map(str, folder.glob("*.whl")))
-    elif here:
+    elif here and choice.backend != accelerator.MLX:
         pip(environment, "install", *anew, pinned)
 
 
