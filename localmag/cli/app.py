@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from localmag import __version__
-from localmag.errors import cut
+from localmag.errors import WrongUsage
 
 _HOMES = {
     "chat": ("chat", "chat"),
@@ -26,11 +28,17 @@ _HOMES = {
 }
 """Command → its file in this folder, and its function (or group) there."""
 
+_UsageError: Any = typer.BadParameter.__base__  # click's or typer's own, by typer's version
+_PLAINER = (("a valid int range", "a whole number"), ("a valid float range", "a number"))
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 
 class Commands(TyperGroup):
     """Imports a command's file when it is called or listed, so that chat does not wait for pull's imports."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands: Any = dict.fromkeys(_HOMES)  # whose names alone are read, where one is misspelt
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_HOMES)
@@ -48,12 +56,31 @@ class Commands(TyperGroup):
         command.name = cmd_name
         return command
 
+    def make_context(self, *words: Any, **given: Any) -> Any:
+        with _two_sentences():
+            return super().make_context(*words, **given)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _two_sentences(ctx):
             return super().invoke(ctx)
-        except typer.BadParameter as exc:
-            exc.message = cut(exc.message)  # which echoes what was typed, of any length
+
+
+@contextmanager
+def _two_sentences(ctx: Any = None) -> Iterator[None]:
+    """Raises WrongUsage for typer's own; the help that it shows where no command is named stays that."""
+    try:
+        yield
+    except _UsageError as exc:
+        if type(exc).__name__ == "NoArgsIsHelpError":
             raise
+        what = exc.format_message()
+        for theirs, plain in _PLAINER:
+            what = what.replace(theirs, plain)
+        named = " ".join(filter(None, ("localmag", ctx and ctx.invoked_subcommand)))
+        command = exc.ctx.command_path if exc.ctx else named  # of an option's value it does not say whose
+        raise WrongUsage(
+            what if what.endswith((".", "?")) else f"{what}.", f"Run `{command} --help` to see what it takes."
+        ) from exc
 
 
 app = typer.Typer(

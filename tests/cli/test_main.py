@@ -95,14 +95,39 @@ def test_what_does_not_fit_is_refused_with_4(talker: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("nope",), ("ask", "--nope"), ("ask", "demo", "Hi", "--temp", "hot"), ("sessions", "show")]
+    ("words", "said", "command"),
+    [
+        ("nope", r"No such command 'nope'\.", ""),
+        ("chta", r"No such command 'chta'\. Did you mean 'chat'\?", ""),
+        ("--nope", r"No such option: --nope\.", ""),
+        ("ask --nope", r"No such option: --nope.*\.", " ask"),
+        ("ask demo Hi --temp hot", r"Invalid value for '--temp': 'hot' is not a number\.", " ask"),
+        ("ask demo Hi --ctx 1e3", r"Invalid value for '--ctx': '1e3' is not a whole number\.", " ask"),
+        ("ask demo Hi --ctx 1", r"Invalid value for '--ctx': 1 is not in the range .*\.", " ask"),
+        ("ask demo Hi --kv-type q9", r"Invalid value for '--kv-type': 'q9' is not one of .*\.", " ask"),
+        ("ask demo Hi --temp", r"Option '--temp' requires an argument\.", " ask"),
+        ("list --json=3", r"Option '--json' does not take a value\.", " list"),
+        ("ask demo What now?", r"Got unexpected extra argument.*now\?.*\.", " ask"),
+        ("rm", r"Missing argument 'MODEL\[:QUANT\]'\.", " rm"),
+        ("sessions show", r"Missing argument 'ID'\.", " sessions show"),
+        ("sessions shwo", r"No such command 'shwo'\. Did you mean 'show'\?", " sessions"),
+    ],
 )
-def test_what_cannot_be_parsed_is_wrong_usage_and_says_how_it_goes(
-    localmag: RunLocalmag, words: tuple[str, ...]
+def test_what_cannot_be_parsed_is_wrong_usage_and_says_what_it_takes(
+    localmag: RunLocalmag, words: str, said: str, command: str
 ) -> None:
+    done = localmag(*words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    told = rf"localmag: {said} Run `localmag{command} --help` to see what it takes\.\n"
+    assert re.fullmatch(told, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("sessions",)])
+def test_where_no_command_is_named_they_are_listed(localmag: RunLocalmag, words: tuple[str, ...]) -> None:
     done = localmag(*words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("Usage: localmag ")
+    assert done.stderr.startswith(" ".join(("Usage: localmag", *words)))
+    assert "Commands:" in done.stderr
 
 
 def test_a_traceback_is_shown_on_request_alone(localmag: RunLocalmag) -> None:
