@@ -1,4 +1,6 @@
-"""Weights for tests: GGUF headers of any content, and files as long as the true ones that take no space."""
+"""Weights for tests: GGUF headers of any content, and files as long as the true ones that take no space;
+where to put them, and how to see them found.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,8 @@ from localmag import catalogue
 from localmag.gguf import layout
 from localmag.gguf.letters import spelled
 from localmag.shape import Shape
+from localmag.store import inventory
+from localmag.store.inventory import Here
 from tests.tekken import NAMES, tekken
 from tools import synthetic_gguf
 
@@ -140,3 +144,15 @@ def mlx(folder: Path, *, bits: int | None = 4, cut: int = 0, **config: Any) -> P
     whole = struct.pack("<Q", len(table)) + table + bytes(64)
     (folder / "model.safetensors").write_bytes(whole[: len(whole) - cut])
     return folder
+
+
+def studio(home: Path, name: str = "lmstudio-community/Magistral-Small-2509-GGUF") -> Path:
+    """A folder of LM Studio's, made."""
+    folder = home / ".lmstudio" / "models" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def listed() -> dict[str, Here]:
+    """What of Tekken's kind is on this machine, by its name."""
+    return {one.name: one for one in inventory.here()}
