@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from localmag.engines.prefix import reusable
+from localmag.errors import RunFailed
 from localmag.types import Cancel, Prefill, Sampling
 
 _TICK = 0.01  # seconds between looks at `cancel` while it pretends to work
@@ -42,6 +43,7 @@ class Scripted:
         self.library = "scripted 1"
         self.held: list[int] = []
         self.rate = 0.0
+        self._closed = False
         for step in range(10):
             on_load(step / 10)
             time.sleep(load_s / 10)
@@ -54,6 +56,8 @@ class Scripted:
         return cls(**arguments, on_load=on_load)
 
     def generate(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
+        if self._closed:
+            raise RunFailed("The model is closed.", "Load it again.")
         done = reusable(self.held, ids, self.context)
         self.prompts.append(list(ids))
         self.held = list(ids[:done])
@@ -85,6 +89,7 @@ class Scripted:
         self.held = json.loads((folder / "ids.json").read_text("utf-8"))
 
     def close(self) -> None:
+        self._closed = True
         self.held = []
 
 

@@ -127,21 +127,6 @@ def test_an_id_outside_the_vocabulary_is_an_error_and_the_model_goes_on(model: L
     assert ids_of(model, PROMPT, 5) == before
 
 
-def test_a_closed_model_says_so(tiny: EngineSpec) -> None:
-    model = LlamaCpp(tiny)
-    model.close()
-    with pytest.raises(RunFailed, match="closed"):
-        next(model.generate(PROMPT, GREEDY, NEVER))
-
-
-def test_close_in_the_middle_of_a_reply(tiny: EngineSpec) -> None:
-    model = LlamaCpp(tiny)
-    steps = model.generate(PROMPT, GREEDY, NEVER)
-    list(islice(steps, 8))
-    steps.close()
-    model.close()
-
-
 def test_a_long_prompt_is_cancelled_inside_a_chunk(slow: EngineSpec) -> None:
     """The bound is loose, for busy machines; a chunk here takes longer than it, and the prompt far longer."""
     with closing(LlamaCpp(slow)) as model:
@@ -168,29 +153,6 @@ def test_nothing_reaches_the_terminal_and_the_log_has_it(
 
 
 # ── Loading ───────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_progress_rises_to_one(tiny: EngineSpec) -> None:
-    fractions: list[float] = []
-    LlamaCpp(tiny, fractions.append).close()
-    assert fractions == sorted(fractions)
-    assert fractions[-1] == 1
-
-
-def test_what_the_progress_callback_raises_stops_the_loading(tiny: EngineSpec) -> None:
-    class Enough(Exception):
-        pass
-
-    calls = 0
-
-    def on_load(fraction: float) -> None:
-        nonlocal calls
-        calls += 1
-        raise Enough
-
-    with pytest.raises(Enough):
-        LlamaCpp(tiny, on_load)
-    assert calls == 1
 
 
 def refused(spec: EngineSpec, codec: Codec | None = None) -> LocalmagError:

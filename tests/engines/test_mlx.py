@@ -181,21 +181,6 @@ def test_a_failure_of_mlx_is_an_error_and_the_model_goes_on(
     assert ids_of(model, PROMPT, 5) == before
 
 
-def test_a_closed_model_says_so(tiny_mlx: EngineSpec) -> None:
-    model = Mlx(tiny_mlx)
-    model.close()
-    with pytest.raises(RunFailed, match="closed"):
-        next(model.generate(PROMPT, GREEDY, NEVER))
-
-
-def test_close_in_the_middle_of_a_reply(tiny_mlx: EngineSpec) -> None:
-    model = Mlx(tiny_mlx)
-    steps = model.generate(PROMPT, GREEDY, NEVER)
-    list(islice(steps, 8))
-    steps.close()
-    model.close()
-
-
 def test_a_long_prompt_is_cancelled_soon_and_what_was_read_is_kept(slow_mlx: EngineSpec) -> None:
     """The bound is loose, for busy machines; the whole prompt takes far longer than it."""
     with closing(Mlx(slow_mlx)) as model:

@@ -68,29 +68,11 @@ def expected(tiny_mlx: EngineSpec) -> list[int]:
 # ── Reading ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_progress_rises_to_one(tiny_mlx: EngineSpec) -> None:
+def test_progress_is_told_from_the_start_and_in_many_steps(tiny_mlx: EngineSpec) -> None:
     fractions: list[float] = []
     Mlx(tiny_mlx, fractions.append).close()
     assert fractions[0] == 0
-    assert fractions == sorted(fractions)
-    assert fractions[-1] == 1
     assert len(fractions) > 5
-
-
-def test_what_the_progress_callback_raises_stops_the_loading(tiny_mlx: EngineSpec) -> None:
-    class Enough(Exception):
-        pass
-
-    calls = 0
-
-    def on_load(fraction: float) -> None:
-        nonlocal calls
-        calls += 1
-        raise Enough
-
-    with pytest.raises(Enough):
-        Mlx(tiny_mlx, on_load)
-    assert calls == 1
 
 
 @pytest.mark.parametrize("bits", [4, 6, 8])

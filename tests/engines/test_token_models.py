@@ -12,7 +12,7 @@ import pytest
 from localmag.engines import EngineSpec, TokenModel
 from localmag.engines.llamacpp import LlamaCpp
 from localmag.engines.scripted import Scripted
-from localmag.errors import ContextTooSmall
+from localmag.errors import ContextTooSmall, RunFailed
 from localmag.types import Prefill, Sampling
 from tests.engines.conftest import CONTEXT, mlx_runs
 
@@ -20,24 +20,24 @@ GREEDY = Sampling(temperature=0)
 PROMPT = list(range(1_100, 1_300))
 NEVER = threading.Event()
 
-Make = Callable[[], TokenModel]
+Make = Callable[..., TokenModel]
 
 
 @pytest.fixture(params=["scripted", "llama.cpp", pytest.param("mlx", marks=mlx_runs)])
 def make(request: pytest.FixtureRequest, tiny: EngineSpec) -> Iterator[Make]:
-    """A fresh model of CONTEXT tokens at each call, closed at the end."""
+    """A fresh model of CONTEXT tokens at each call, closed at the end. `on_load` may be given."""
     made: list[TokenModel] = []
 
-    def fresh() -> TokenModel:
+    def fresh(**given: Callable[[float], None]) -> TokenModel:
         match request.param:
             case "scripted":
-                made.append(Scripted([list(range(1_000, 4_000))], context=CONTEXT))
+                made.append(Scripted([list(range(1_000, 4_000))], context=CONTEXT, **given))
             case "llama.cpp":
-                made.append(LlamaCpp(tiny))
+                made.append(LlamaCpp(tiny, **given))
             case "mlx":
                 from localmag.engines.mlx import Mlx
 
-                made.append(Mlx(request.getfixturevalue("tiny_mlx")))
+                made.append(Mlx(request.getfixturevalue("tiny_mlx"), **given))
         return made[-1]
 
     yield fresh
@@ -60,6 +60,29 @@ def run(
                 if len(drawn) == count:
                     break
     return progress, drawn
+
+
+def test_loading_tells_its_progress_up_to_one(make: Make) -> None:
+    fractions: list[float] = []
+    make(on_load=fractions.append)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+
+
+def test_what_the_callback_raises_stops_the_loading(make: Make) -> None:
+    class Enough(Exception):
+        pass
+
+    calls = 0
+
+    def on_load(fraction: float) -> None:
+        nonlocal calls
+        calls += 1
+        raise Enough
+
+    with pytest.raises(Enough):
+        make(on_load=on_load)
+    assert calls == 1
 
 
 def test_progress_runs_from_what_the_cache_held_to_the_whole_prompt(make: Make) -> None:
@@ -168,6 +191,21 @@ def test_an_abandoned_reply_leaves_the_model_usable(make: Make) -> None:
     assert len(list(islice(abandoned, 10))) == 10
     abandoned.close()
     assert len(run(model, PROMPT, 5)[1]) == 5
+
+
+def test_a_closed_model_says_so(make: Make) -> None:
+    model = make()
+    model.close()
+    with pytest.raises(RunFailed, match="closed"):
+        next(model.generate(PROMPT, GREEDY, NEVER))
+
+
+def test_close_in_the_middle_of_a_reply(make: Make) -> None:
+    model = make()
+    steps = model.generate(PROMPT, GREEDY, NEVER)
+    assert len(list(islice(steps, 8))) == 8
+    steps.close()
+    model.close()
 
 
 def test_closing_twice_is_closing_once(make: Make) -> None:
