@@ -2,8 +2,9 @@
 
 MLX builds its graphs in Python, a few milliseconds for 40 layers, and samples ids on the device to hide that
 behind the step before. localmag draws with its own sampler outside. The guess does the same sum with the same
-random number, in float32: it misses where rounding decides, about once in 100,000 ids, and then a step is
-computed again. What is drawn is the sampler's word alone.
+random number, in float32: it misses where rounding decides, and then a step is computed again. On a CPU it
+missed none of 17,000 ids at top_p 0.95, and one in 400 at top_p 1, where it sums up 131,072 masses. What is
+drawn is the sampler's word alone.
 """
 
 from __future__ import annotations
