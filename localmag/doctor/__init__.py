@@ -56,7 +56,9 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
         return told is not None
 
     versions = checks.versions()
+    host = select.host()
     found += checks.packages(versions)
+    found += checks.runners(host)
     sound = noted("settings", checks.settings)
     machine = devices.machine(cache.root())
     found += checks.machine(machine)
@@ -64,10 +66,12 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
     found += checks.weights(weights)
     chosen = None
     if sound:
-        chosen = tried("chat", lambda: opening(machine, weights, select.host(), backend=backend, quant=quant))
-    runner = chosen[0].backend if chosen else "llama.cpp"
+        chosen = tried("chat", lambda: opening(machine, weights, host, backend=backend, quant=quant))
+    runner = chosen[0].backend if chosen else next(iter(host.able(backend)), None)
     with ExitStack() as stack:
-        demo = tried("engine", lambda: stack.enter_context(Demo(runner)))  # it loads meanwhile
+        demo = None
+        if runner:
+            demo = tried("engine", lambda: stack.enter_context(Demo(runner)))  # it loads meanwhile
         noted("downloads", lambda: checks.downloads(machine, os.environ))
         folders = tried("folders", lambda: dict(checks.folders())) or {}
         found += checks.writable(folders)

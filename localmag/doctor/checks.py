@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -19,15 +18,16 @@ import localmag
 from localmag import amounts, catalogue, config, paths
 from localmag.doctor.report import Check, State
 from localmag.doctor.terminal import Terminal
+from localmag.engines.select import Host, Runner
 from localmag.errors import BadFile, LocalmagError
-from localmag.hardware import Device, Machine, probes
+from localmag.hardware import Device, Machine, probes, rebuild
 from localmag.sessions import Sessions
 from localmag.sessions.files import damage
 from localmag.store import cache
 from localmag.store.inventory import Here, Inventory
 
-_NEEDED = ("llama-cpp-python", "mistral-common", "huggingface-hub", "textual")
-_OPTIONAL = ("mlx", "mlx-lm")
+_NEEDED = ("mistral-common", "huggingface-hub", "textual")
+_RUNNERS = ("llama-cpp-python", "mlx", "mlx-lm")  # of which one will do
 _ROOM = 16 * 10**9  # bytes: Magistral Small in Q4_K_M, and some air
 _SCREEN_S = 30.0
 
@@ -37,16 +37,33 @@ _SCREEN_S = 30.0
 
 def versions() -> dict[str, str]:
     """Of localmag, Python and the packages it stands on; "" where one is not installed. Imports none."""
-    known = {name: _version(name) for name in (*_NEEDED, *_OPTIONAL)}
+    known = {name: _version(name) for name in (*_NEEDED, *_RUNNERS)}
     return {"localmag": localmag.__version__, "python": platform.python_version(), **known}
 
 
 def packages(found: Mapping[str, str]) -> Iterator[Check]:
-    told = (f"{name} {found[name] or 'missing'}" for name in found if found[name] or name not in _OPTIONAL)
+    told = (f"{name} {found[name] or 'missing'}" for name in found if found[name] or name not in _RUNNERS)
     yield Check("versions", ", ".join(told))
     for name in _NEEDED:
         if not found[name]:
             yield Check("versions", f"The package {name} is not installed.", "problem", _pip_install(name))
+
+
+def runners(host: Host) -> Iterator[Check]:
+    """What runs models, where any of it is missing: one of two will do, and MLX is for Apple silicon."""
+    state: State = "note" if host.able() else "problem"
+    for runner, why in host.obstacles.items():
+        if runner == "mlx" and not host.apple_silicon:
+            continue
+        how = f"Run `{host.remedies[runner]}`" if runner in host.remedies else ""
+        if how and runner == "llama.cpp" and host.apple_silicon:
+            how += ", which compiles it: that takes Apple's compiler (`xcode-select --install`)"
+        kind = _BUILDS[runner]
+        lost = f", so {kind} builds cannot be run" if host.able() else ""
+        yield Check("versions", f"{why}{lost}.", state, f"{how}." if how else "")
+
+
+_BUILDS: dict[Runner, str] = {"llama.cpp": "GGUF", "mlx": "MLX"}
 
 
 def screen() -> Iterator[Check]:
@@ -65,13 +82,7 @@ def _version(name: str) -> str:
 
 def _pip_install(name: str) -> str:
     """Of a version that localmag goes with."""
-    named = re.compile(rf"{re.escape(name)}(?![\w.-])")
-    try:
-        stands_on = metadata.requires("localmag") or []
-    except metadata.PackageNotFoundError:  # run from its source, not installed
-        stands_on = []
-    wanted = next((r for r in stands_on if named.match(r)), name)
-    return f"Run `{_shell([sys.executable, '-m', 'pip', 'install', '--force-reinstall', wanted])}`."
+    return f"Run `{rebuild.pip_install(name, '--force-reinstall')}`."
 
 
 def _shell(words: list[str]) -> str:
@@ -95,10 +106,8 @@ def machine(found: Machine) -> Iterator[Check]:
         yield Check("machine", "no GPU that could be used: everything runs on the CPU")
     if found.llama_cpp:
         yield Check("machine", f"llama.cpp is built for {', '.join(found.llama_cpp)}")
-    for number, note in enumerate(found.notes):
-        # Hardware that lies idle is a pity; a llama.cpp that does not load, the first note, keeps chat away.
-        state: State = "problem" if number == 0 and not found.llama_cpp else "note"
-        yield Check("machine", note.what, state, note.todo)
+    for note in found.notes:  # hardware that lies idle is a pity; a llama.cpp that does not load, more
+        yield Check("machine", note.what, "problem" if note.broken else "note", note.todo)
 
 
 def _device(device: Device) -> str:

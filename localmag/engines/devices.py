@@ -1,4 +1,5 @@
-"""What llama.cpp, as it is built here, can compute on: asked in a process of its own.
+"""What llama.cpp, as it is built here, can compute on (or MLX, where that stands alone), asked in a process
+of its own.
 
 Finding devices starts their drivers, and a broken driver ends the process that called it. So `main` runs in a
 child, as the engine itself does, and says what it found as one JSON object on stdout.
@@ -9,7 +10,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,22 @@ def ask() -> probes.Output:
 
 
 def main() -> None:
-    """Print `{"backends": [...], "devices": [...]}`, or `{"problem": why}` if llama.cpp does not load."""
+    """Print `{"backends": [...], "devices": [...]}`, or `{"problem": why}` if llama.cpp does not load.
+
+    Where it is not installed, `{"missing": true, "metal": {"name": ..., "working_set": bytes}}`, or an empty
+    `metal` for any but a Mac with MLX.
+    """
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # native code prints as it likes
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")  # else a crash starts a debugger on this process
     try:
         import llama_cpp.llama_cpp as native
+    except ModuleNotFoundError as exc:
+        missing = exc.name == "llama_cpp"
+        json.dump(
+            {"missing": True, "metal": _metal()} if missing else {"problem": f"it does not load: {exc}"},
+            answer,
+        )
     except (ImportError, OSError, RuntimeError) as exc:  # what its loader raises for a library that is amiss
         json.dump({"problem": f"it does not load: {exc}"}, answer)
     else:
@@ -50,6 +62,25 @@ def main() -> None:
         json.dump(_listed(_Ggml(native._base_path)), answer)
     answer.flush()
     os._exit(0)  # drivers that crash while they are unloaded have said what they had to say
+
+
+def _metal() -> dict[str, Any]:
+    """The GPU as MLX knows it."""
+    if sys.platform != "darwin":
+        return {}
+    try:
+        import mlx.core as mx
+    except (ImportError, OSError, RuntimeError):
+        return {}
+    return metal(mx.device_info())
+
+
+def metal(facts: Mapping[str, str | int]) -> dict[str, Any]:
+    """Of mx.device_info(), what reading.py wants to know; empty for a device that states no working set."""
+    working_set = facts.get("max_recommended_working_set_size")
+    if not isinstance(working_set, int) or working_set <= 0:
+        return {}
+    return {"name": facts.get("device_name", ""), "working_set": working_set}
 
 
 class _Ggml:

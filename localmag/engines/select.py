@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Literal
 
 from localmag.errors import NotFound, WrongUsage
+from localmag.hardware import rebuild
 
 Runner = Literal["llama.cpp", "mlx"]
 RUNNERS: tuple[Runner, ...] = ("llama.cpp", "mlx")
@@ -18,6 +19,7 @@ _NEEDS: dict[Runner, tuple[str, ...]] = {
     "mlx": ("mlx", "mlx_lm"),
 }
 """The packages that it stands on."""
+_REMEDIES: dict[Runner, Callable[[], str]] = {"llama.cpp": rebuild.llama_cpp, "mlx": rebuild.mlx}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What a machine decides: whether MLX is at home on it, and why a backend cannot run, where it cannot."""
+    """What a machine decides: whether MLX is at home on it, and why a backend cannot run, where it cannot.
+
+    `remedies` are the shell commands that would mend that, for backends that have one.
+    """
 
     apple_silicon: bool
     obstacles: Mapping[Runner, str]
+    remedies: Mapping[Runner, str] = field(default_factory=dict[Runner, str])
 
     def able(self, wanted: str = "auto") -> tuple[Runner, ...]:
         """The backends that can run, of the one that is wanted if one is."""
@@ -54,9 +60,11 @@ def _installed(module: str) -> bool:
 
 def host(there: Callable[[str], bool] = _installed) -> Host:
     """The machine that this runs on. `there` says whether a module could be imported; none is."""
+    obstacles = {runner: why for runner in RUNNERS if (why := _obstacle(runner, there))}
     return Host(
         apple_silicon=platform.system() == "Darwin" and platform.machine() == "arm64",
-        obstacles={runner: why for runner in RUNNERS if (why := _obstacle(runner, there))},
+        obstacles=obstacles,
+        remedies={runner: how for runner in obstacles if (how := _REMEDIES[runner]())},
     )
 
 
@@ -87,15 +95,24 @@ def choose(
     if wanted != "auto":
         return Choice(_wanted(host, wanted, offered, model), "--backend asks for it", reasons)
     if not able:
-        raise WrongUsage(
-            f"Nothing that is installed can run {model}: {'; '.join(reasons)}.",
-            "Run `localmag doctor` to see what is missing.",
-        )
+        raise _nothing(host, offered, model, reasons)
     if len(able) == 1:
         return Choice(able[0], _only(host, able[0], model), reasons)
     backend, why = _auto(host, [r for r in here if r not in too_large] or here, here, better)
     # Elsewhere than on Apple silicon, MLX is to be reckoned with only if a build for it is here.
     return Choice(backend, why, reasons, open=host.apple_silicon or "mlx" in here)
+
+
+def _nothing(host: Host, offered: Collection[str], model: str, reasons: tuple[str, ...]) -> WrongUsage:
+    """Of a model with builds for one backend, the command that brings that, if there is one."""
+    needed = [runner for runner in RUNNERS if runner in offered]
+    if len(needed) == 1 and (how := host.remedies.get(needed[0])):
+        name, why = _NAMES[needed[0]], host.obstacles[needed[0]]
+        return WrongUsage(f"{model} is for {name}, which cannot run here: {why}.", f"Run `{how}`.")
+    return WrongUsage(
+        f"Nothing that is installed can run {model}: {'; '.join(reasons)}.",
+        "Run `localmag doctor` to see what is missing.",
+    )
 
 
 def _only(host: Host, only: Runner, model: str) -> str:
@@ -127,8 +144,10 @@ def _wanted(host: Host, wanted: str, offered: Collection[str], model: str) -> Ru
     if runner is None:
         raise WrongUsage(f"There is no backend {wanted!r}.", f"Choose auto, {' or '.join(RUNNERS)}.")
     if obstacle := host.obstacles.get(runner):
+        how = host.remedies.get(runner)
         raise WrongUsage(
-            f"{_NAMES[runner]} cannot run here: {obstacle}.", "Leave --backend out, or choose another."
+            f"{_NAMES[runner]} cannot run here: {obstacle}.",
+            f"Run `{how}`, or leave --backend out." if how else "Leave --backend out, or choose another.",
         )
     if runner not in offered:
         raise NotFound(

@@ -14,6 +14,8 @@ class Note:
 
     what: str
     todo: str = ""
+    broken: bool = False
+    """Whether llama.cpp cannot be used at all because of it."""
 
 
 @dataclass(frozen=True, slots=True)

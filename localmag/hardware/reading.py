@@ -80,6 +80,8 @@ class _Ggml:
     backends: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()
     notes: tuple[Note, ...] = ()
+    metal: tuple[str, int] = ("", 0)
+    """Where llama.cpp is not installed, what MLX calls the GPU, and its working set in bytes."""
 
 
 def _ggml(output: Output) -> _Ggml:
@@ -91,12 +93,19 @@ def _ggml(output: Output) -> _Ggml:
         said = json.loads(output.text)
         if problem := said.get("problem"):
             raise ValueError(str(problem)[:300])
+        if said.get("missing"):  # which is no fault, and no more than what is installed tells
+            return _Ggml(metal=_of_mlx(said["metal"]))
         backends = tuple(_KINDS.get(name.lower(), name.lower()) for name in said["backends"])
         devices = [_device(told) for told in said["devices"] if told["type"] in ("gpu", "igpu")]
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         why = str(exc) if type(exc) is ValueError else "its answer makes no sense"
-        return _Ggml(notes=(Note(f"llama.cpp could not be asked what it can compute on ({why}).", todo),))
+        what = f"llama.cpp could not be asked what it can compute on ({why})."
+        return _Ggml(notes=(Note(what, todo, broken=True),))
     return _Ggml(backends, tuple(_in_use(_once(devices))))
+
+
+def _of_mlx(told: dict[str, Any]) -> tuple[str, int]:
+    return str(told.get("name", "")).strip(), max(0, int(told.get("working_set", 0)))
 
 
 def _device(told: dict[str, Any]) -> Device:
@@ -198,9 +207,10 @@ def _bare(name: str) -> str:
 
 
 def _idle(names: str, kind: Kind, machine: Machine) -> Note:
-    built = " and ".join(machine.llama_cpp) or "nothing that loads"
+    built = " and ".join(machine.llama_cpp)
     lies = "lie" if " and " in names else "lies"
-    what = f"{names} {lies} idle: llama.cpp is built for {built}."
+    why = f"llama.cpp is built for {built}" if built else "there is no llama.cpp that loads"
+    what = f"{names} {lies} idle: {why}."
     return Note(what, f"Run `{rebuild(kind)}`.")
 
 
@@ -239,12 +249,14 @@ def _with_apple(machine: Machine, ggml: _Ggml, probes: Probes) -> Machine:
     device = next((d for d in ggml.devices if d.kind == "metal"), None)
     if not device and "metal" in ggml.backends:  # as in a virtual machine
         return _with_blind(machine)
-    limit = (device and device.working_set) or working_set(machine.memory_total, _wired_limit(probes))
+    name, asked = ggml.metal
+    limit = (device and device.working_set) or asked
+    limit = limit or working_set(machine.memory_total, _wired_limit(probes))
     backends = [_LLAMA] if device else []
     if machine.mlx:
         backends.append(_MLX)
     gpu = Device(
-        name=device.name if device else machine.cpu or "Apple GPU",
+        name=device.name if device else name or machine.cpu or "Apple GPU",
         kind="metal",
         total=limit,
         free=min(limit, machine.memory_free),

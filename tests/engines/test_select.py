@@ -67,6 +67,16 @@ def test_where_nothing_can_run_it_says_what_is_missing() -> None:
         choose(nothing)
 
 
+def test_what_would_mend_it_is_said() -> None:
+    mac = Host(True, {"llama.cpp": "llama_cpp is not installed"}, {"llama.cpp": "pip install it"})
+    with pytest.raises(WrongUsage) as gguf:
+        choose(mac, offered=["llama.cpp"], model="a.gguf")
+    assert gguf.value.what == "a.gguf is for llama.cpp, which cannot run here: llama_cpp is not installed."
+    assert gguf.value.todo == "Run `pip install it`."
+    with pytest.raises(WrongUsage, match="Run `pip install it`, or leave --backend out"):
+        choose(mac, wanted="llama.cpp")
+
+
 def test_packages_that_are_missing_are_named() -> None:
     assert host(there=lambda name: name not in ("mlx", "mlx_lm")).obstacles == {"mlx": NO_MLX}
 

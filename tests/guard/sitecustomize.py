@@ -2,12 +2,13 @@
 
 `tests/conftest.py` imports this file and puts its folder on `PYTHONPATH`, where Python itself imports it
 by its name when it starts. An audit hook sees each connection before it is made, costs no import, and
-cannot be taken off again.
+cannot be taken off again. Packages that `LOCALMAG_TEST_HIDES` names are hidden (see hiding.py).
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 
 LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0", "::ffff:127.")
@@ -33,3 +34,8 @@ def refuse_the_network(event: str, args: tuple[object, ...]) -> None:
 
 
 sys.addaudithook(refuse_the_network)
+
+if hidden := os.environ.get("LOCALMAG_TEST_HIDES"):
+    import hiding
+
+    hiding.hide(hidden.split(","))

@@ -296,7 +296,33 @@ def test_a_llama_cpp_that_does_not_load_is_told_with_the_command() -> None:
     machine = read(replace(machines.LINUX, ggml=broken))
     assert machine.llama_cpp == ()
     assert "libcudart" in notes(machine)
+    assert machine.notes[0].broken
     assert "llama-cpp-python" in machine.notes[0].todo
+
+
+def test_a_mac_without_llama_cpp_is_known_by_mlx() -> None:
+    told = Output('{"missing": true, "metal": {"name": "Apple M4 Max", "working_set": 115448725504}}')
+    machine = read(replace(machines.M4_MAX, ggml=told))
+    (device,) = machine.devices
+    assert (device.name, device.backends) == ("Apple M4 Max", ("mlx",))
+    assert device.working_set == 115_448_725_504
+    assert machine.llama_cpp == ()
+    assert not machine.notes
+
+
+def test_where_mlx_cannot_tell_the_working_set_is_estimated() -> None:
+    machine = read(replace(machines.M4_MAX, ggml=Output('{"missing": true, "metal": {}}')))
+    assert machine.devices[0].working_set == working_set(128 * GIB)
+    assert machine.devices[0].name == "Apple M4 Max"
+
+
+def test_llama_cpp_that_is_missing_is_no_fault_of_the_machine() -> None:
+    machine = read(replace(machines.LINUX, ggml=Output('{"missing": true, "metal": {}}')))
+    assert not machine.notes
+    machine = read(replace(machines.RTX_4090_ON_CPU_BUILD, ggml=Output('{"missing": true, "metal": {}}')))
+    (note,) = machine.notes
+    assert "RTX 4090 lies idle: there is no llama.cpp that loads" in note.what
+    assert not note.broken
 
 
 def test_a_probe_that_took_too_long_is_told() -> None:
