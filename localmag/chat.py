@@ -19,7 +19,17 @@ from queue import Empty, SimpleQueue
 
 from localmag.engines import Engine
 from localmag.errors import Cancelled, LocalmagError, NotFound, RunFailed, WrongUsage
-from localmag.sessions import Draft, Entry, Outcome, Session, Sessions, Setup, Unsent, well_formed
+from localmag.sessions import (
+    Draft,
+    Entry,
+    Outcome,
+    Session,
+    Sessions,
+    Setup,
+    Unsent,
+    contexts,
+    well_formed,
+)
 from localmag.stream import Fold
 from localmag.types import (
     Cancel,
@@ -27,6 +37,7 @@ from localmag.types import (
     Event,
     Loading,
     Message,
+    Notice,
     Prefill,
     Stop,
     ThinkingClosed,
@@ -98,7 +109,7 @@ class Conversation:
         self._sessions = sessions
         self._entries = list(entries)
         self._seed = seed
-        self._writing = False
+        self._writing = self._replied = False
         self._unsaved: tuple[Draft, Message, Outcome] | None = None
         self._unsent: Unsent | None = None
 
@@ -167,6 +178,19 @@ class Conversation:
         if self._unsent is not None:
             self._unsent.keep(text, self.id)
 
+    def keep_context(self, most: int, cancel: Cancel) -> int:
+        """Have the engine keep what it has read of this, for the next `resume`; bytes that it took.
+
+        All that is kept of conversations takes at most `most` bytes: of others, it makes way for this one's.
+        0 where nothing was kept, see `Engine.keep`. Raises RunFailed where it cannot be written.
+        """
+        if self._sessions is None or self.id is None or not self._replied or not most:
+            return 0
+        turn = Turn(self.history(), self.setup.sampling, self.setup.max_tokens, self.setup.keep_reasoning)
+        kept = self._engine.keep(contexts.folder(self.id), turn, contexts.room(most), cancel)
+        contexts.tidy(most, self.id)
+        return kept.bytes if kept else 0
+
     def close(self) -> None:
         """Save what could not be saved yet, if anything. The engine and the sessions stay open."""
         try:
@@ -200,6 +224,7 @@ class Conversation:
         self._writing = True
         try:
             done = yield from self._stream(turn, cancel, reply)
+            self._replied = True
             outcome = Outcome(done.stop, done.usage, done.timing)
         except Cancelled:
             raise
@@ -274,7 +299,7 @@ class _Reply:
             case ThinkingClosed():
                 self.thinking_s += event.seconds
                 self._thinking_since = None
-            case Loading() | Prefill():
+            case Loading() | Prefill() | Notice():
                 return
         if self._autosave is not None:
             self._autosave.put(event)

@@ -50,6 +50,8 @@ class Config:
     """CPU threads; 0: the physical cores."""
     gpu_layers: int = -1
     """Layers on the GPU, counted from the top; -1: all that fit."""
+    kept_context_gb: float = 10.0
+    """GB on disk (10^9 bytes) for what was read of conversations, so that --resume goes on at once."""
 
 
 _RULES: forms.Rules = {
@@ -59,6 +61,7 @@ _RULES: forms.Rules = {
     "max_tokens": Range(1, MOST_CONTEXT),
     "threads": Range(0, 512),  # GGML_MAX_N_THREADS: more is a crash
     "gpu_layers": Range(-1, 9999),
+    "kept_context_gb": Range(0, 100_000),
 }
 
 

@@ -9,6 +9,7 @@ otherwise the platform's own folders are used (XDG on Linux).
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def expanded(path: str) -> Path:
     if not path:
         raise WrongUsage("The path is empty.", "Give that of a file or a folder.")
     return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's own raises for an unknown user
+
+
+def shortened(text: str | Path) -> str:
+    """A path, or a text with paths, as people read it: with ~ for the home folder. Not for commands."""
+    home = os.path.expanduser("~") + os.sep  # noqa: PTH111 - pathlib's own raises where there is none
+    return re.sub(rf"(?<![^\s(]){re.escape(home)}", lambda _: f"~{os.sep}", str(text))
 
 
 def _place(kind: str, users: str) -> Path:
@@ -59,6 +66,11 @@ def data() -> Path:
 def cache() -> Path:
     """What can be made again."""
     return _folder("cache", "user_cache_path")
+
+
+def contexts() -> Path:
+    """KV states of conversations, a folder for each, by the conversation's id; not made here."""
+    return cache() / "contexts"
 
 
 def config() -> Path:

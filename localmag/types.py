@@ -173,6 +173,13 @@ class Prefill:
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that the user should know, and that is no part of the reply: sentences."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ThinkingDelta:
     """More reasoning. An empty one opens a stretch of it."""
 
@@ -206,4 +213,6 @@ class Done:
     timing: Timing
 
 
-Event = Loading | Prefill | ThinkingDelta | ThinkingClosed | TextDelta | ToolCallReady | Malformed | Done
+Event = (
+    Loading | Notice | Prefill | ThinkingDelta | ThinkingClosed | TextDelta | ToolCallReady | Malformed | Done
+)

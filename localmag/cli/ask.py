@@ -20,6 +20,7 @@ from localmag.cli.turns import (
     Interruptible,
     conversation,
     engine,
+    keep_context,
     model_of,
     past_of,
     prompt_messages,
@@ -76,7 +77,7 @@ def ask(
     past = past_of(continue_, resume, system)
     text = _whole_prompt(prompt, file or [])
     run = options.resolve(
-        model or model_of(past),
+        model or model_of(past, backend.value, quant),
         backend=backend,
         quant=quant,
         ctx=ctx,
@@ -93,7 +94,7 @@ def ask(
         return
     say_what_runs(run)
     run = fitted(run)
-    with saved(past) as sessions, engine(run) as running, Interruptible() as cancel:
+    with saved(past) as sessions, engine(run, past) as running, Interruptible() as cancel:
         talk = conversation(run, past, sessions, running)
         before = talk.last()
         events = talk.send(text, cancel)
@@ -102,8 +103,10 @@ def ask(
         finally:
             if as_json and talk.last() is not before:
                 _print_object(run, talk)
-    if done and done.stop is Stop.CANCELLED:
-        raise typer.Exit(130)
+        if done and done.stop is Stop.CANCELLED:
+            raise typer.Exit(130)
+        if past:
+            keep_context(talk, run.kept_context)
 
 
 def _print_object(run: options.Run, talk: Conversation) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from localmag.cli.turns import (
     Interruptible,
     conversation,
     engine,
+    keep_context,
     model_of,
     past_of,
     say_what_runs,
@@ -86,7 +87,7 @@ def chat(
     )
     missing = None
     try:
-        run = resolve(model or model_of(past))
+        run = resolve(model or model_of(past, backend.value, quant))
     except NotHere as exc:
         if not screen or past:
             raise
@@ -127,6 +128,7 @@ def _screen(
     """
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
 
+    talk: Conversation | None = None
     with ExitStack() as open_things:
 
         def opening(run: options.Run, past: Session | None = None) -> tui.Opening:
@@ -134,14 +136,19 @@ def _screen(
                 from localmag.cli.fitting import fitted
                 from localmag.sessions import Sessions
 
+                nonlocal talk
+                if talk:
+                    with suppress(RunFailed):  # a disk that is full: then it is read again next time
+                        talk.keep_context(run.kept_context, threading.Event())
                 open_things.close()  # an earlier conversation's engine, whose memory this one may need
                 gave_way = [said] if (said := what_runs(run)) else []
                 fits = fitted(run, tell=gave_way.append)
                 report(tui.Fitted(fits.spec.context, tuple(gave_way)))
                 sessions = open_things.enter_context(Sessions())
-                running = open_things.enter_context(engine(fits))
+                running = open_things.enter_context(engine(fits, past))
                 threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
-                return conversation(fits, past, sessions, running)
+                talk = conversation(fits, past, sessions, running)
+                return talk
 
             found = run.installed
             return tui.Opening(
@@ -161,6 +168,8 @@ def _screen(
             theme=run.theme,
             show_thinking=run.show_thinking,
         )
+        if talk and not code:
+            keep_context(talk, run.kept_context)
     raise typer.Exit(code)
 
 
@@ -189,7 +198,7 @@ def _lines(run: options.Run, past: Session | None) -> None:
     say_what_runs(run)
     run = fitted(run)
     failed = None
-    with Sessions() as sessions, engine(run) as running:
+    with Sessions() as sessions, engine(run, past) as running:
         talk = conversation(run, past, sessions, running)
         for line in iter(partial(sys.stdin.readline, options.MOST_BYTES + 1), ""):
             if not options.bounded(line).strip():
@@ -204,5 +213,6 @@ def _lines(run: options.Run, past: Session | None) -> None:
             if done and done.stop is Stop.CANCELLED:
                 raise typer.Exit(130)
         talk.close()
+        keep_context(talk, run.kept_context)
     if failed:
         raise typer.Exit(failed.exit_code)

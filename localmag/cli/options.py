@@ -123,6 +123,8 @@ class Run:
     asked_kv_type: KVType | None
     """The KV type that the user asked for, None if any will do."""
     keep_reasoning: bool
+    kept_context: int
+    """Bytes on disk for what was read of conversations."""
     system: str | None
     """The system prompt's source text, None for none."""
     system_is_template: bool
@@ -192,6 +194,7 @@ def resolve(
         asked_context=bool(asked),
         asked_kv_type=kv_type,
         keep_reasoning=settings.keep_reasoning if keep is None else keep,
+        kept_context=int(settings.kept_context_gb * 1e9),
         system=text,
         system_is_template=is_template,
         theme=settings.theme,

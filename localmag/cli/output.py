@@ -18,6 +18,7 @@ from localmag.types import (
     Event,
     Loading,
     Malformed,
+    Notice,
     Prefill,
     Stop,
     TextDelta,
@@ -81,10 +82,12 @@ def confirm(question: str) -> None:
 
 
 def exhausted(events: Iterable[Event]) -> Done | None:
-    """Take every event without showing it, and return the last."""
+    """Take every event, show notices only, and return the last."""
     done = None
     for event in events:
-        if isinstance(event, Done):
+        if isinstance(event, Notice):
+            warn(event.text)
+        elif isinstance(event, Done):
             done = event
     return done
 
@@ -149,6 +152,9 @@ class Printer:
                 warn(
                     f"the model asks for the tool {call.name}({call.arguments}), which localmag does not run."
                 )
+            case Notice(text):
+                self._clear()
+                warn(text)
             case Malformed(text, why):
                 warn(f"{why}: {text!r}" if text else why)
             case _:

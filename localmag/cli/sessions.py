@@ -10,9 +10,13 @@ from typing import Annotated
 
 import typer
 
+from localmag import amounts
 from localmag.cli.columns import columns, headed
 from localmag.cli.output import confirm, say
-from localmag.sessions import Entry, Session, Sessions, Transcript
+from localmag.engines import state
+from localmag.engines.state import State
+from localmag.errors import BadFile, NotFound
+from localmag.sessions import Entry, Session, Sessions, Transcript, contexts
 from localmag.types import Malformed, Text, Thinking, ToolCall
 
 app = typer.Typer(
@@ -51,6 +55,11 @@ def show(id: Id, as_json: Json = False) -> None:
         say(json.dumps(_as_json(transcript), ensure_ascii=False))
         return
     say(f"# {transcript.session.title}")
+    if kept := _kept(transcript.session):
+        say(
+            f"\nKept of its context: {kept.tokens:,} tokens as {kept.build} on {kept.backend} reads them,"
+            f" {amounts.size(kept.bytes)}."
+        )
     if transcript.system:
         say(f"\n## system\n\n{_text(transcript.system.parts)}")
     for entry in transcript.entries:
@@ -66,6 +75,22 @@ def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask
             confirm(f"Remove “{session.title}” ({session.messages} messages) for good?")
         store.remove(session.id)
     print(f"Removed {session.id}.", file=sys.stderr)
+
+
+def _kept(session: Session) -> State | None:
+    """What --resume would begin with."""
+    try:
+        return state.describe(contexts.folder(session.id))
+    except (NotFound, BadFile):
+        return None
+
+
+def _context(session: Session) -> dict[str, object] | None:
+    """The same as data."""
+    if not (kept := _kept(session)):
+        return None
+    told = {name: getattr(kept, name) for name in ("backend", "library", "build", "kv_type", "saved")}
+    return told | {"tokens": kept.tokens, "bytes": kept.bytes}
 
 
 def _row(session: Session) -> tuple[str, ...]:
@@ -113,5 +138,6 @@ def _as_json(transcript: Transcript) -> dict[str, object]:
     return {
         "session": asdict(transcript.session),
         "system": _text(system.parts) if system else None,
+        "context": _context(transcript.session),
         "messages": messages,
     }

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from localmag import catalogue
 from localmag.cli.options import Run, how_to_get_magistral
-from localmag.cli.output import warn
-from localmag.errors import WrongUsage
+from localmag.cli.output import dispensable, say_error, warn
+from localmag.errors import RunFailed, WrongUsage
 from localmag.types import Message
 
 if TYPE_CHECKING:
@@ -65,16 +67,44 @@ def say_what_runs(run: Run) -> None:
 
 
 @contextmanager
-def engine(run: Run) -> Iterator[HostedEngine]:
-    """The run's engine, loading already, closed at the end whatever happens."""
-    from localmag.engines.host import HostedEngine
+def engine(run: Run, past: Session | None = None) -> Iterator[HostedEngine]:
+    """The run's engine, loading already, closed at the end whatever happens.
 
-    running = HostedEngine(run.spec)
+    It begins with what was kept of `past`, if anything was.
+    """
+    from localmag.engines.host import HostedEngine
+    from localmag.sessions import contexts
+
+    running = HostedEngine(replace(run.spec, state=contexts.folder(past.id) if past else None))
     try:
         running.start()
         yield running
     finally:
         running.close()
+
+
+def keep_context(talk: Conversation, most: int) -> None:
+    """At the end: what was read is kept, so that --resume goes on at once. Ctrl+C skips it."""
+    try:
+        with _passing("keeping the context for --resume; Ctrl+C skips that"), Interruptible() as cancel:
+            talk.keep_context(most, cancel)
+    except RunFailed as exc:
+        say_error(exc)
+
+
+@contextmanager
+def _passing(text: str) -> Iterator[None]:
+    """On a terminal, a line that is there while the block runs."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with dispensable():
+        print(text, end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        with dispensable():
+            print("\r" + " " * len(text), end="\r", file=sys.stderr, flush=True)
 
 
 def past_of(continue_: bool, resume: str | None, system: str | None) -> Session | None:
@@ -91,11 +121,15 @@ def past_of(continue_: bool, resume: str | None, system: str | None) -> Session 
         return sessions.latest() if resume is None else sessions.load(resume).session
 
 
-def model_of(past: Session | None) -> str | None:
-    """What wrote the conversation so far, by the name that finds it again."""
+def model_of(past: Session | None, backend: str, quant: str | None) -> str | None:
+    """What wrote the conversation so far, by the name that finds it again.
+
+    Without its build, which is one backend's, where the user wants another quant or backend.
+    """
     if past is None:
         return None
-    return f"{past.model}:{past.build}" if catalogue.is_name(past.model) else past.model
+    other = quant or backend not in ("auto", past.backend)
+    return past.model if other or not catalogue.is_name(past.model) else f"{past.model}:{past.build}"
 
 
 def conversation(run: Run, past: Session | None, sessions: Sessions | None, running: Engine) -> Conversation:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from localmag.types import Cancel, Event, Prefill, Sampling, Turn
+
+if TYPE_CHECKING:
+    from localmag.engines.state import State
 
 Backend = Literal["llama.cpp", "mlx", "scripted"]
 KVType = Literal["f16", "q8_0", "q4_0"]
@@ -77,6 +80,15 @@ class Engine(Protocol):
         """
         ...
 
+    def keep(self, folder: Path, turn: Turn, most: int, cancel: Cancel) -> State | None:
+        """Keep in `folder` the KV state of the prompt that `turn.messages` and a next question would make.
+
+        Only as far as it was read already. None where that is nothing, or more than `most` bytes, or read
+        anew in less time than from a disk, or where there is no KV cache on this machine. Raises RunFailed
+        where it cannot be written.
+        """
+        ...
+
     def close(self) -> None: ...
 
 
@@ -98,6 +110,8 @@ class EngineSpec:
     cpu_experts: int = 0
     threads: int = 0
     log: Path | None = None
+    state: Path | None = None
+    """The KV state to begin with, if there is one and it is of these weights."""
 
     @property
     def name(self) -> str:

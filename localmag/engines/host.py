@@ -23,7 +23,8 @@ from typing import Any
 import localmag
 from localmag import paths
 from localmag.engines import EngineSpec, lastwords
-from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
+from localmag.engines.state import State
+from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Keep, Kept, Loaded, Said, Start, Wire
 from localmag.errors import EngineDied, LocalmagError, RunFailed, WrongUsage
 from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
 
@@ -70,6 +71,28 @@ class HostedEngine:
         number = next(self._numbers)
         with child.asked(Ask(number, turn)) as frames:
             yield from _events(child, number, frames, cancel)
+
+    def keep(self, folder: Path, turn: Turn, most: int, cancel: Cancel) -> State | None:
+        """See Engine. None also where no child runs; a `cancel` ends the child.
+
+        Raises what the child raised; EngineDied if its process ended.
+        """
+        child = self._child
+        if child is None or child.has_ended() or child.fraction < 1:
+            return None
+        number = next(self._numbers)
+        with child.asked(Keep(number, folder, turn, most)) as frames:
+            while not cancel.is_set():
+                with suppress(queue.Empty):
+                    match frames.get(timeout=_POLL_S):
+                        case Kept(state=state):
+                            return state
+                        case Failed() as failed:
+                            raise failed.error()
+                        case None:
+                            raise child.death()
+        child.kill()
+        return None
 
     @property
     def loaded(self) -> float:
@@ -172,7 +195,7 @@ class _Child:
         self.send(Start(replace(spec, log=self.log)))
 
     @contextmanager
-    def asked(self, ask: Ask) -> Iterator[queue.SimpleQueue[Frame | None]]:
+    def asked(self, ask: Ask | Keep) -> Iterator[queue.SimpleQueue[Frame | None]]:
         """Ask, and receive its frames inside the block; None says that the process has ended."""
         frames: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
         with self._lock:
@@ -237,7 +260,7 @@ class _Child:
     def _deliver(self, frame: Frame) -> None:
         with self._lock:
             match frame:
-                case Said(number) | Failed(int(number)):
+                case Said(number) | Kept(number) | Failed(int(number)):
                     if number in self._mailboxes:  # else it was abandoned
                         self._mailboxes[number].put(frame)
                     return

@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 
-from localmag.engines import TokenModel
+from localmag.engines import EngineSpec, TokenModel, state
+from localmag.engines.prefix import alike
+from localmag.engines.state import State
 from localmag.errors import LocalmagError
 from localmag.prompt import Codec
 from localmag.stream import Parser
-from localmag.types import Cancel, Done, Event, Prefill, Stop, Timing, ToolCallReady, Turn, Usage
+from localmag.types import (
+    Cancel,
+    Done,
+    Event,
+    Message,
+    Notice,
+    Prefill,
+    Stop,
+    Timing,
+    ToolCallReady,
+    Turn,
+    Usage,
+)
 
 
 class LocalEngine:
-    """`load_s`, seconds that loading took, is reported with the first reply, which waited for it."""
+    """`load_s`, seconds that loading took, is reported with the first reply, which waited for it.
 
-    def __init__(self, model: TokenModel, codec: Codec, load_s: float = 0.0) -> None:
+    So is what is said in `notices`. Only with `spec`, by which the model was made, is a KV state kept.
+    """
+
+    def __init__(
+        self,
+        model: TokenModel,
+        codec: Codec,
+        load_s: float = 0.0,
+        *,
+        spec: EngineSpec | None = None,
+        notices: Sequence[str] = (),
+    ) -> None:
         self._model = model
         self._codec = codec
+        self._spec = spec
         self._load_s = load_s
+        self._notices = list(notices)
 
     def reply(self, turn: Turn, cancel: Cancel) -> Iterator[Event]:
         """See Engine. Raises ContextTooSmall if the conversation leaves no room for a reply."""
         clock = _Clock()
+        while self._notices:
+            yield Notice(self._notices.pop(0))
         codec = self._codec
         ids = codec.encode(turn.messages, keep_reasoning=turn.keep_reasoning)
         thinking = codec.continues_thinking(ids)
@@ -58,6 +88,18 @@ class LocalEngine:
         usage = Usage(len(ids), cached or 0, parser.reasoning_tokens, parser.answer_tokens)
         load_s, self._load_s = self._load_s, 0.0
         yield Done(stop, usage, clock.timing(load_s))
+
+    def keep(self, folder: Path, turn: Turn, most: int, cancel: Cancel) -> State | None:
+        """See Engine. What is begun is not cancelled."""
+        ids = self._codec.encode(
+            (*turn.messages, Message.of("user", "…")), keep_reasoning=turn.keep_reasoning
+        )
+        model, count = self._model, alike(self._model.held, ids)
+        if self._spec is None or not count or cancel.is_set():
+            return None
+        if model.state_bytes(count) > most or not state.worth_keeping(model, count):
+            return None
+        return state.save(model, self._spec, folder, count)
 
     def close(self) -> None:
         self._model.close()

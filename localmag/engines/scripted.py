@@ -19,8 +19,9 @@ _TICK = 0.01  # seconds between looks at `cancel` while it pretends to work
 class Scripted:
     """Plays `replies` in turn, the last one again and again, each followed by `eos` without end.
 
-    `chunk` is ids per step of the prompt; `load_s`, `chunk_s` and `id_s` are seconds that loading, one such
-    step and one drawn id take. The KV cache is real, in that it remembers ids and reuses a prefix.
+    `chunk` is ids per step of the prompt; `load_s`, `chunk_s`, `id_s` and `save_s` are seconds that loading,
+    one such step, one drawn id and saving the state take. The KV cache is real, in that it remembers ids and
+    reuses a prefix.
     """
 
     def __init__(
@@ -33,13 +34,14 @@ class Scripted:
         load_s: float = 0.0,
         chunk_s: float = 0.0,
         id_s: float = 0.0,
+        save_s: float = 0.0,
         on_load: Callable[[float], None] = lambda fraction: None,
     ) -> None:
         self.context = context
         self.prompts: list[list[int]] = []
         """Every prompt it was given, for a test to look at."""
         self._replies = iter(chain(replies, repeat(replies[-1])))
-        self._eos, self._chunk, self._chunk_s, self._id_s = eos, chunk, chunk_s, id_s
+        self._eos, self._chunk, self._chunk_s, self._id_s, self._save_s = eos, chunk, chunk_s, id_s, save_s
         self.library = "scripted 1"
         self.held: list[int] = []
         self.rate = 0.0
@@ -82,6 +84,7 @@ class Scripted:
     def save_state(self, folder: Path, count: int) -> None:
         """See TokenModel."""
         del self.held[count:]
+        time.sleep(self._save_s)
         (folder / "ids.json").write_text(json.dumps(self.held), "utf-8")
 
     def load_state(self, folder: Path, ids: Sequence[int]) -> None:

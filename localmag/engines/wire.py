@@ -11,10 +11,12 @@ import struct
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from localmag import errors
 from localmag.engines import EngineSpec
+from localmag.engines.state import State
 from localmag.errors import LocalmagError, RunFailed
 from localmag.types import Event, Turn
 
@@ -32,6 +34,16 @@ class Start:
 class Ask:
     number: int
     turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """See `Engine.keep`."""
+
+    number: int
+    folder: Path
+    turn: Turn
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +70,14 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The answer to Keep."""
+
+    number: int
+    state: State | None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A LocalmagError as data. `number` is None if loading failed, and the process then ends."""
 
@@ -76,7 +96,7 @@ class Failed:
         return error
 
 
-Frame = Start | Ask | Halt | Loaded | Said | Failed
+Frame = Start | Ask | Keep | Halt | Loaded | Said | Kept | Failed
 
 
 class Garbled(Exception):

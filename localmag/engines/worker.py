@@ -20,11 +20,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, groupby
 from typing import NoReturn
 
-from localmag.engines import EngineSpec, TokenModel
+from localmag.engines import EngineSpec, TokenModel, state
 from localmag.engines.local import LocalEngine
 from localmag.engines.vocabulary import require_as_many, require_same
-from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Loaded, Said, Start, Wire
-from localmag.errors import LocalmagError, RunFailed, WrongUsage
+from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Keep, Kept, Loaded, Said, Start, Wire
+from localmag.errors import LocalmagError, NotFound, RunFailed, WrongUsage
 from localmag.prompt import Codec
 from localmag.types import Done, Event, Prefill, TextDelta, ThinkingDelta
 
@@ -51,12 +51,16 @@ def main() -> NoReturn:
         os._exit(1)
     outbox.put(Loaded(1.0))
     while True:
-        ask, cancel = inbox.asks.get()
+        asked, cancel = inbox.asks.get()
         try:
-            for event in engine.reply(ask.turn, cancel):
-                outbox.say(ask.number, event)
+            match asked:
+                case Ask(number, turn):
+                    for event in engine.reply(turn, cancel):
+                        outbox.say(number, event)
+                case Keep(number, folder, turn, most):
+                    outbox.put(Kept(number, engine.keep(folder, turn, most, cancel)))
         except Exception as exc:  # as above
-            outbox.put(Failed.of(ask.number, _known(exc, start.spec)))
+            outbox.put(Failed.of(asked.number, _known(exc, start.spec)))
 
 
 def _take_pipes() -> Wire:
@@ -100,7 +104,21 @@ def _load(spec: EngineSpec, outbox: Outbox) -> LocalEngine:
         outbox.put(Loaded(min(fraction, 0.99)))
 
     model = _load_model(spec, on_load, codec)
-    return LocalEngine(model, codec.result(), load_s=time.perf_counter() - began)
+    notices = _load_state(model, spec)
+    return LocalEngine(model, codec.result(), time.perf_counter() - began, spec=spec, notices=notices)
+
+
+def _load_state(model: TokenModel, spec: EngineSpec) -> list[str]:
+    """Begin with what was kept of the conversation; where that cannot be used, say why, and without it."""
+    if spec.state is None:
+        return []
+    try:
+        state.load(model, spec, spec.state)
+    except NotFound:
+        return []
+    except LocalmagError as exc:
+        return [str(exc)]
+    return []
 
 
 def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Future[Codec]) -> TokenModel:
@@ -135,7 +153,7 @@ class _Inbox:
     """Receives in its own thread: a cancel must arrive, and the pipe's end be seen, during native work."""
 
     def __init__(self, wire: Wire) -> None:
-        self.asks: queue.SimpleQueue[tuple[Ask, threading.Event]] = queue.SimpleQueue()
+        self.asks: queue.SimpleQueue[tuple[Ask | Keep, threading.Event]] = queue.SimpleQueue()
         self._wire = wire
         threading.Thread(target=self._receive, name="inbox", daemon=True).start()
 
@@ -144,10 +162,10 @@ class _Inbox:
         try:
             while True:
                 match self._wire.receive():
-                    case Ask(number) as ask:
+                    case (Ask(number) | Keep(number)) as asked:
                         cancel.set()  # whoever asks anew has given up on the reply before
                         current, cancel = number, threading.Event()
-                        self.asks.put((ask, cancel))
+                        self.asks.put((asked, cancel))
                     case Halt(number) if number == current:
                         cancel.set()
         except (EOFError, OSError, Garbled):

@@ -23,7 +23,7 @@ from typing import Self
 
 from localmag import paths
 from localmag.errors import NotFound, WrongUsage
-from localmag.sessions import rows
+from localmag.sessions import contexts, rows
 from localmag.sessions.files import Lock, mapped, opened
 from localmag.sessions.records import Entry, Outcome, Session, Setup, Transcript, well_formed
 from localmag.sessions.unsent import Unsent
@@ -153,6 +153,7 @@ class Sessions:
             rows.delete_session(db, session.id)
         with self._turn, mapped(self.path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still held its text
+        contexts.remove(session.id)
         return session
 
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────

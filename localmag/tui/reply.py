@@ -18,6 +18,7 @@ from localmag.types import (
     Loading,
     Malformed,
     Message,
+    Notice,
     Prefill,
     Stop,
     TextDelta,
@@ -115,6 +116,8 @@ class Reply:
             case Prefill(done, total):
                 self.state = State.READING
                 self.read, self.to_read = done, total
+            case Notice(text):
+                self.notes.append(sanitize(text))
             case ThinkingDelta(text):
                 self._think(text, now)
             case ThinkingClosed(tokens, seconds):

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from localmag import paths
-from localmag.engines import EngineSpec, host
-from localmag.errors import BadFile, ContextTooSmall, NotFound, RunFailed
+from localmag.engines import EngineSpec, host, state
+from localmag.engines.host import HostedEngine
+from localmag.errors import BadFile, ContextTooSmall, EngineDied, NotFound, RunFailed
 from localmag.stream import fold
-from localmag.types import Done, Loading, Message, Prefill, Sampling, Stop, Text, TextDelta, Turn
+from localmag.types import Done, Loading, Message, Notice, Prefill, Sampling, Stop, Text, TextDelta, Turn
+from tests.engines.conftest import mlx_runs
 from tests.engines.hosting import (
     ASKED,
     HELLO,
@@ -272,3 +274,83 @@ def test_close_in_the_middle_ends_the_reply_as_cancelled(hosted: Hosted, scripte
     assert gone(pid)
     with pytest.raises(RunFailed, match="closed"):
         reply(engine)
+
+
+# ── What is kept of the KV cache ──────────────────────────────────────────────────────────────────
+
+
+def said(engine: HostedEngine) -> Turn:
+    """A reply is written; the turn that tells of it."""
+    events, _ = reply(engine)
+    return replace(ASKED, messages=(*ASKED.messages, Message("assistant", fold(events))))
+
+
+@pytest.mark.parametrize("backend", ["llama.cpp", pytest.param("mlx", marks=mlx_runs), "scripted"])
+def test_what_one_process_read_another_begins_with(
+    hosted: Hosted, request: pytest.FixtureRequest, scripted: Spec, tmp_path: Path, backend: str
+) -> None:
+    spec = scripted(HELLO) if backend == "scripted" else request.getfixturevalue(MODELS[backend])
+    engine = hosted(spec)
+    turn = said(engine)
+    kept = engine.keep(tmp_path / "kept", turn, 10**9, threading.Event())
+    assert kept is not None
+    engine.close()
+    _, done = reply(hosted(replace(spec, state=tmp_path / "kept")))
+    assert 0 < done.usage.cached_tokens == done.usage.prompt_tokens - 1 <= kept.tokens
+
+
+MODELS = {"llama.cpp": "tiny", "mlx": "tiny_mlx"}
+
+
+def test_a_state_that_cannot_be_used_is_a_notice_before_the_reply(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    spec = scripted(HELLO)
+    engine = hosted(spec)
+    assert engine.keep(tmp_path / "kept", said(engine), 10**9, threading.Event())
+    (tmp_path / "kept" / "ids.json").write_text("[1]")
+    events, done = reply(hosted(replace(spec, state=tmp_path / "kept")))
+    (notice,) = (event for event in events if isinstance(event, Notice))
+    assert "damaged" in notice.text
+    assert fold(events) == (Text("hello"),)
+    assert done.usage.cached_tokens == 0
+
+
+def test_nothing_is_kept_that_is_not_there_or_too_much_or_not_wanted(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    engine = hosted(scripted(HELLO))
+    never, wanted = threading.Event(), threading.Event()
+    assert engine.keep(tmp_path / "kept", ASKED, 10**9, never) is None
+    turn = said(engine)
+    assert engine.keep(tmp_path / "kept", turn, 10, never) is None
+    wanted.set()
+    assert engine.keep(tmp_path / "kept", turn, 10**9, wanted) is None
+    assert not (tmp_path / "kept").exists()
+
+
+def test_an_engine_that_dies_while_it_keeps_leaves_what_was_kept_before(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    quick = hosted(scripted(HELLO))
+    assert quick.keep(tmp_path / "kept", said(quick), 10**9, threading.Event())
+    before = state.describe(tmp_path / "kept")
+    engine = hosted(scripted(HELLO, save_s=30))
+    turn = said(engine)
+    assert engine.pid
+    threading.Timer(0.3, os.kill, (engine.pid, signal.SIGTERM)).start()
+    with pytest.raises(EngineDied):
+        engine.keep(tmp_path / "kept", turn, 10**9, threading.Event())
+    assert state.describe(tmp_path / "kept") == before
+
+
+def test_keeping_ends_when_the_user_does_not_want_to_wait(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    engine = hosted(scripted(HELLO, save_s=30))
+    turn, cancel = said(engine), threading.Event()
+    threading.Timer(0.3, cancel.set).start()
+    began = time.monotonic()
+    assert engine.keep(tmp_path / "kept", turn, 10**9, cancel) is None
+    assert time.monotonic() - began < 0.3 + SOON
+    assert not (tmp_path / "kept").exists()

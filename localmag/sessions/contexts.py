@@ -1,0 +1,48 @@
+"""What engines keep of conversations on disk, so as not to read them again: a folder each, and not too many.
+
+What is in them is the engines' business (`engines.state`). Here they are counted, and removed: with their
+conversation, and those that were longest not used where all together take too much.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from localmag import paths
+
+
+def folder(session: str) -> Path:
+    return paths.contexts() / session
+
+
+def remove(session: str) -> None:
+    """Also what is left of one that was cut off while it was written."""
+    for path in (folder(session), *paths.contexts().glob(f"{session}.*")):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def room(most: int) -> int:
+    """Bytes that a new one may take: `most`, and no more than half of what is free on the disk."""
+    return min(most, shutil.disk_usage(paths.cache()).free // 2)
+
+
+def tidy(most: int, spare: str) -> None:
+    """Remove those longest not written until all take at most `most` bytes; that of `spare` goes last."""
+    held: list[tuple[bool, float, int, str]] = []
+    with suppress(OSError):
+        for path in paths.contexts().iterdir():
+            with suppress(OSError):  # another program may be tidying up too
+                held.append((path.name == spare, path.stat().st_mtime, taken(path), path.name))
+    total = sum(size for _, _, size, _ in held)
+    for _, _, size, name in sorted(held):
+        if total <= most:
+            return
+        shutil.rmtree(paths.contexts() / name, ignore_errors=True)
+        total -= size
+
+
+def taken(path: Path) -> int:
+    """Bytes of the files in it."""
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
