@@ -68,6 +68,18 @@ def test_other_users_cannot_look_in() -> None:
     assert paths.data().stat().st_mode & 0o077 == 0
 
 
+def test_people_read_a_tilde_for_the_home_folder_where_a_path_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    short = str(Path("~", "a b", "c"))
+    assert paths.shortened(tmp_path / "a b" / "c") == short
+    assert paths.shortened(f"7 in {tmp_path / 'a b' / 'c'} (2 MB)") == f"7 in {short} (2 MB)"
+    for other in (f"{tmp_path}2/a", f"/mnt{tmp_path}/a", str(tmp_path), "a/b", ""):
+        assert paths.shortened(other) == other
+
+
 def test_importing_makes_no_folder(tmp_path: Path) -> None:
     home = tmp_path / "home"
     code = "import localmag.paths, localmag.config, localmag.sessions, localmag.chat"

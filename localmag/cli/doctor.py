@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from localmag import paths
 from localmag.cli import options
 from localmag.cli.output import say
 from localmag.sanitize import sanitize
@@ -54,7 +55,7 @@ def _draw(report: Report) -> None:
         for number, check in enumerate(checks):
             mark = (f"{marks[check.state]:<3}", _STYLES[check.state])
             head = (f"{'' if number else topic:<{_TOPIC}}", "bold")
-            console.print(Text.assemble(mark, head, sanitize(check.said)))
+            console.print(Text.assemble(mark, head, sanitize(paths.shortened(check.said))))
             if check.todo:
                 console.print(Text(f"{'':<{_TOPIC + 3}}{sanitize(check.todo)}", style="cyan"))
     console.print(Text(f"\n{_verdict(report)}", style="bold"))

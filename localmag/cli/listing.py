@@ -41,7 +41,7 @@ def list_(
     there = take()
     found = [h for h in there.all if everything or h.ours]
     for trouble in there.unread:
-        warn(_one_line(trouble))
+        warn(_one_line(paths.shortened(trouble)))
     if as_json:
         say(json.dumps([_entry(h) for h in found], ensure_ascii=False))
         return
@@ -224,9 +224,7 @@ def _whose(one: Here) -> str:
 
 def _short(path: Path) -> str:
     """A path as people write it, and without anything that could pass for another line."""
-    home = os.path.expanduser("~") + os.sep  # noqa: PTH111 - pathlib's own raises where there is none
-    text = os.fspath(path)
-    return _one_line(f"~{os.sep}{text.removeprefix(home)}" if text.startswith(home) else text)
+    return _one_line(paths.shortened(path))
 
 
 def _one_line(text: str) -> str:
@@ -253,7 +251,7 @@ def _state(one: Here) -> str:
         case "refused":
             return f"refused: {one.why.replace(os.fspath(one.path), 'it')}"
         case "missing":
-            return one.why
+            return paths.shortened(one.why)
         case "unverified":
             return _unverified(one)
         case _:

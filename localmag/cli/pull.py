@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from localmag import amounts, catalogue
+from localmag import amounts, catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.output import confirm, say, warn
@@ -74,7 +74,7 @@ def _tell_of_copies(model: Model, build: Build) -> None:
     for one in take().of(model, build.quant):
         if one.usable and one.place != "Hugging Face cache":
             how = f"`localmag pull {model.called(build)} --without-weights` is enough to use it"
-            _note(f"  {one.path} is this build already ({one.place}); {how}.")
+            _note(f"  {paths.shortened(one.path)} is this build already ({one.place}); {how}.")
 
 
 def _weighed(model: Model, quant: str | None, backend: str) -> Build:
@@ -130,7 +130,7 @@ def _show(plan: Plan) -> None:
             repo = file.repo
             _note(f"  from {repo} at {file.commit[:7]}")
         _note(f"    {amounts.size(file.size):>9}  {file.path}{_state(file)}")
-    _note(f"  into {plan.folder}, {amounts.size(plan.free)} free")
+    _note(f"  into {paths.shortened(plan.folder)}, {amounts.size(plan.free)} free")
 
 
 def _state(file: Wanted) -> str:

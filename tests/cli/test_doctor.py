@@ -97,7 +97,7 @@ def test_a_home_that_cannot_be_made(localmag: RunLocalmag, tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_on_a_terminal_nothing_is_broken_that_will_be_copied(home: Path) -> None:
+def test_on_a_terminal_nothing_is_broken_that_will_be_copied() -> None:
     from tests.tui.terminal import Terminal
 
     with Terminal(["doctor"], columns=50, rows=60, NO_COLOR="") as it:
@@ -105,5 +105,6 @@ def test_on_a_terminal_nothing_is_broken_that_will_be_copied(home: Path) -> None
     drawn = it.raw.decode()
     assert "50 × 60, 16 million colours" in drawn
     assert "The terminal is small (50 × 60)." in drawn
-    assert f"weights are kept in {home / 'hf' / 'hub'}" in drawn
+    assert f"weights are kept in {Path('~', 'hf', 'hub')}" in drawn
+    assert "Run `localmag pull magistral` to fetch it." in drawn
     assert "\x1b[32m✓" in drawn

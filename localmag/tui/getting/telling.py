@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from localmag import amounts
+from localmag import amounts, paths
 from localmag.sanitize import sanitize
 from localmag.tui.getting.progress import FileProgress, Progress
 from localmag.tui.getting.pulls import Asking, Failed, Finished, Going, Ready, State, Stopped
@@ -69,7 +68,7 @@ def _planned(plan: Plan, width: int) -> Content:
             repo = file.repo
             lines.append(("from", f"{file.repo} at {file.commit[:7]}"))
         lines.append(("", _file(file)))
-    facts += [*lines, ("into", _home(plan.folder)), ("disk", f"{amounts.size(plan.free)} free")]
+    facts += [*lines, ("into", paths.shortened(plan.folder)), ("disk", f"{amounts.size(plan.free)} free")]
     return Content("\n").join(_fact(name, text, width) for name, text in facts)
 
 
@@ -80,14 +79,6 @@ def _file(file: Wanted) -> str:
 
 def _fact(name: str, text: str, width: int) -> Content:
     return Content.assemble((f"{name:<9}", _QUIET), _cut(sanitize(text), width - 9))
-
-
-def _home(path: Path) -> str:
-    """With ~ for the home folder, which everybody knows."""
-    try:
-        return f"~/{path.relative_to(Path.home()).as_posix()}"
-    except (ValueError, RuntimeError):  # elsewhere; or there is none
-        return str(path)
 
 
 # ── How far it is ─────────────────────────────────────────────────────────────────────────────────
