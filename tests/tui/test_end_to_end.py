@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from localmag.sessions import Sessions
+
 pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal"),
@@ -54,10 +56,18 @@ def test_a_chat_from_the_first_paint_to_the_next_day() -> None:
         time.sleep(0.05)
     assert b"\x1b[?1049l" in answered  # the user's own screen is back
 
-    with Terminal(["chat", "--continue"]) as it:
-        it.until("▌ What is 478", "▌ + 356?")
+    with Terminal(["chat", "--continue", *SHORT]) as it:
+        it.until("▌ What is 478", "▌ + 356?", "● done")
+        it.type(f"Now add 12.{ENTER}")
+        it.until("▌ Now add 12.")
+        while "context 100 /" in it.text or "● done" not in it.text:
+            it.pause(0.1)
         it.type(CTRL_Q)
         assert it.end() == 0
+    with Sessions() as sessions:
+        *_, reply = sessions.load(sessions.latest().id).entries
+    assert reply.outcome and reply.outcome.usage
+    assert reply.outcome.usage.cached_tokens > 0  # read the day before
 
 
 def test_what_is_typed_or_pasted_while_the_program_starts_is_there_and_not_sent() -> None:
