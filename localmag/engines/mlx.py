@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAST_CHUNK = 16  # fewer ids at once would read the weights too often for too little
-_CHUNK_S = 0.1  # what MLX has begun cannot be stopped, so a cancel waits for a chunk
+_CHUNK_S = 0.5  # for progress only: a cancel waits for some of a chunk's layers, not for all
+_AT_ONCE_S = 0.05  # of layers: what MLX has begun cannot be stopped
 
 
 @dataclass(slots=True)
@@ -127,25 +128,32 @@ class Mlx:
         self._require_known(ids)
         yield Prefill(len(self.held), len(ids))
         while (left := len(ids) - 1 - len(self.held)) > 0:
-            if cancel.is_set():
+            if cancel.is_set() or not self._read_chunk(ids, left, cancel):
                 return
-            self._read_chunk(ids, left)
             yield Prefill(len(self.held), len(ids))
         if not cancel.is_set():
             yield from self._draw(ids, sampling, cancel)
 
-    def _read_chunk(self, ids: Sequence[int], left: int) -> None:
-        """Read the prompt's next chunk, sized by the speed of the last one."""
+    def _read_chunk(self, ids: Sequence[int], left: int, cancel: Cancel) -> bool:
+        """Read the prompt's next chunk, sized by the speed of the last one; False if cancelled.
+
+        The cache is then as it was.
+        """
         size = int(self.rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
         start = len(self.held)
         chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
         began = time.perf_counter()
+        at_once = int(len(self._caches.layers) * _AT_ONCE_S * self.rate / len(chunk))
         with self._foreign():
+            before = self._caches.as_they_are()
             self._forward(mx.array(chunk))  # its logits are not asked for, and so not computed
-            mx.eval(self._caches.state)
+            if not self._caches.evaluate(before, max(at_once, 1), cancel):
+                self._keep(start)
+                return False
             self._require_within_limits()
         self.rate = len(chunk) / (time.perf_counter() - began)
         self.held += chunk
+        return True
 
     def _draw(self, ids: Sequence[int], sampling: Sampling, cancel: Cancel) -> Generator[Prefill | int]:
         """Read the prompt's last id, then draw.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-from mlx.utils import tree_flatten
+from mlx.utils import tree_flatten, tree_map
 
 from localmag.config import KVType
 from localmag.engines.mlx_parts import (
@@ -17,6 +18,7 @@ from localmag.engines.mlx_parts import (
     trim_prompt_cache,
 )
 from localmag.errors import BadFile, WrongUsage
+from localmag.types import Cancel
 
 _BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
 _GROUPS = (64, 32)
@@ -71,6 +73,30 @@ class Caches:
         self.renew()
         return 0
 
+    def as_they_are(self) -> list[Any]:
+        """Each layer's arrays, from the last to the first, for `evaluate`; none where they cannot return."""
+        if not self.can_forget or any(layer.keys is None for layer in self.layers):
+            return []
+        return [tree_map(copy, (layer.keys, layer.values)) for layer in reversed(self.layers)]
+
+    def evaluate(self, before: list[Any], at_once: int, cancel: Cancel) -> bool:
+        """Compute what has been read since `before`, so many layers at once; False if cancelled meanwhile.
+
+        Then the layers that were not reached hold their old arrays again, or the next evaluation would go on
+        with what was given up. `before` is emptied on the way: MLX writes in place what nobody else holds.
+        """
+        if not before:
+            mx.eval(self.state)
+        while before:
+            layers = self.layers[-len(before) :]
+            if cancel.is_set():
+                for layer, arrays in zip(layers, reversed(before), strict=True):
+                    layer.keys, layer.values = arrays
+                return False
+            del before[-at_once:]
+            mx.eval([(layer.keys, layer.values) for layer in layers[:at_once]])
+        return True
+
     def save(self, folder: Path) -> None:
         """Write what they hold, a file for each layer: so that only one at a time is copied in memory."""
         for place, layer in enumerate(self.layers):
@@ -94,7 +120,7 @@ class Caches:
 
     @property
     def state(self) -> list[Any]:
-        """Every array, for mx.eval."""
+        """Every array, as far as it is used."""
         return [cache.state for cache in self.layers]
 
     @property

@@ -25,6 +25,17 @@ SOON = 1.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and process groups are POSIX's")
 
 
+class AtLook:
+    """A `Cancel` that is set from so many looks at it on."""
+
+    def __init__(self, looks: int) -> None:
+        self._left = looks
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
+
+
 def spell(words: str) -> list[int]:
     return [1_000 + byte for byte in words.encode()]
 

@@ -6,7 +6,6 @@ import itertools
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,6 +19,7 @@ from localmag.engines import EngineSpec, mlx_memory
 from localmag.engines.sampler import Sampler
 from localmag.errors import DoesNotFit, RunFailed
 from localmag.types import Prefill, Sampling
+from tests.engines.hosting import AtLook
 from tests.engines.test_sampler import chi_square, nucleus
 
 pytest.importorskip("mlx_lm", reason="MLX is for Apple silicon, and for Linux with glibc 2.35 or newer")
@@ -29,7 +29,6 @@ import mlx.core as mx
 from localmag.engines import mlx as engine
 from localmag.engines.mlx import Mlx
 from localmag.engines.mlx_guess import Guesser
-from tools import mlx_build
 
 GREEDY = Sampling(temperature=0)
 PROMPT = list(range(1_100, 1_200))
@@ -40,13 +39,6 @@ NEVER = threading.Event()
 def model(tiny_mlx: EngineSpec) -> Iterator[Mlx]:
     with closing(Mlx(tiny_mlx)) as model:
         yield model
-
-
-@pytest.fixture(scope="session")
-def slow_mlx(tmp_path_factory: pytest.TempPathFactory, slow: EngineSpec) -> EngineSpec:
-    """`slow` in float32, which a CPU multiplies fastest."""
-    folder = mlx_build.write(slow.weights, tmp_path_factory.mktemp("slow-mlx"), "float32")
-    return replace(slow, backend="mlx", weights=folder)
 
 
 @pytest.fixture(autouse=True)
@@ -181,20 +173,26 @@ def test_a_failure_of_mlx_is_an_error_and_the_model_goes_on(
     assert ids_of(model, PROMPT, 5) == before
 
 
-def test_a_long_prompt_is_cancelled_soon_and_what_was_read_is_kept(slow_mlx: EngineSpec) -> None:
-    """The bound is loose, for busy machines; the whole prompt takes far longer than it."""
-    with closing(Mlx(slow_mlx)) as model:
-        cancel, prompt = threading.Event(), [1_100 + i % 500 for i in range(8_000)]
-        threading.Timer(0.5, cancel.set).start()
-        *_, last = model.generate(prompt, GREEDY, cancel)
-        assert cancel.is_set()
-        began = time.monotonic()
-        assert isinstance(last, Prefill)
-        assert 0 < last.done < len(prompt)
-        steps = model.generate(prompt, GREEDY, cancel)
-        assert next(steps) == last
-        assert list(steps) == []
-        assert time.monotonic() - began < 1.3
+@pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
+def test_a_cancel_is_heard_within_a_chunk_which_is_then_as_if_never_begun(
+    tiny_mlx: EngineSpec, kv_type: KVType
+) -> None:
+    """At the third look: before the chunk, before its first layer, before its second."""
+    spec = replace(tiny_mlx, kv_type=kv_type)
+    with closing(Mlx(spec)) as model, closing(Mlx(spec)) as fresh:
+        held = mx.get_active_memory()
+        for _ in range(3):
+            assert list(model.generate(PROMPT, GREEDY, AtLook(3))) == [Prefill(0, len(PROMPT))]
+        assert mx.get_active_memory() < held + 10**4
+        assert ids_of(model, PROMPT, 20) == ids_of(fresh, PROMPT, 20)
+
+
+def test_a_cancelled_chunk_after_a_failure_that_took_the_caches(tiny_mlx: EngineSpec) -> None:
+    with closing(Mlx(tiny_mlx)) as model, closing(Mlx(tiny_mlx)) as fresh:
+        with pytest.raises(KeyboardInterrupt), model._foreign():
+            raise KeyboardInterrupt
+        list(model.generate(PROMPT, GREEDY, AtLook(3)))
+        assert ids_of(model, PROMPT, 20) == ids_of(fresh, PROMPT, 20)
 
 
 def test_nothing_reaches_the_terminal(tiny_mlx: EngineSpec, capfd: pytest.CaptureFixture[str]) -> None:

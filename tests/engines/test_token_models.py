@@ -15,6 +15,7 @@ from localmag.engines.scripted import Scripted
 from localmag.errors import ContextTooSmall, RunFailed
 from localmag.types import Prefill, Sampling
 from tests.engines.conftest import CONTEXT, mlx_runs
+from tests.engines.hosting import AtLook
 
 GREEDY = Sampling(temperature=0)
 PROMPT = list(range(1_100, 1_300))
@@ -170,6 +171,16 @@ def test_cancelled_while_reading_it_ends_and_can_go_on_later(make: Make) -> None
         assert isinstance(step, Prefill)
         cancel.set()
     assert run(model, PROMPT, 5)[1] == run(make(), PROMPT, 5)[1]
+
+
+@pytest.mark.parametrize("looks", range(2, 8))
+def test_cancelled_at_any_look_it_keeps_what_it_told_of(make: Make, looks: int) -> None:
+    model = make()
+    *_, last = (step for step in model.generate(PROMPT, GREEDY, AtLook(looks)) if isinstance(step, Prefill))
+    progress, drawn = run(model, PROMPT, 5)
+    assert progress[0].done == min(last.done, len(PROMPT) - 1)
+    if not isinstance(model, Scripted):
+        assert drawn == run(make(), PROMPT, 5)[1]
 
 
 def test_cancelled_while_drawing_it_ends_and_can_go_on_later(make: Make) -> None:
