@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +14,7 @@ import typer
 from localmag import catalogue
 from localmag.cli import options
 from localmag.cli.fitting import fitted
-from localmag.cli.output import Printer, exhausted, say, warn
+from localmag.cli.output import Printer, exhausted, say, told_if_long, warn
 from localmag.cli.turns import (
     Interruptible,
     conversation,
@@ -33,8 +32,6 @@ from localmag.types import Malformed, Stop, Timing, ToolCall, Usage
 if TYPE_CHECKING:
     from localmag.chat import Conversation
     from localmag.sessions import Session
-
-_SILENT_S = 3.0  # after which a pipe that has not ended is remarked on
 
 
 def ask(
@@ -168,14 +165,8 @@ def _whole_prompt(prompt: str | None, files: list[Path]) -> str:
 
 def _piped() -> str:
     """What is piped in. One who has left a pipe open unknowingly is told what is waited for."""
-    told = f"Still reading what is piped in. If nothing is, add <{os.devnull} to the command."
-    notice = threading.Timer(_SILENT_S, warn, [told])
-    notice.daemon = True
-    notice.start()
-    try:
+    with told_if_long(f"Still reading what is piped in. If nothing is, add <{os.devnull} to the command."):
         return options.bounded(sys.stdin.read(options.MOST_BYTES + 1)).removeprefix("\ufeff")
-    finally:
-        notice.cancel()
 
 
 def _fenced(path: Path) -> str:

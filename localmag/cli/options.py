@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from localmag import catalogue, config, paths, store
-from localmag.cli.output import warn
+from localmag.cli.output import told_if_long, warn
 from localmag.config import KVType
 from localmag.engines import EngineSpec, select, selection
 from localmag.errors import NotFound, RunFailed, WrongUsage
@@ -249,8 +249,9 @@ def bounded(text: str) -> str:
 
 def read_bytes(path: Path, todo: str) -> bytes:
     """A text file's bytes. Raises NotFound if it cannot be read, WrongUsage if it has no end that fits."""
+    waited = f"Still reading {path}. A pipe ends when what writes to it does; Ctrl+C stops."
     try:
-        with path.open("rb") as file:
+        with told_if_long(waited), path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except OSError as exc:
         raise NotFound(f"The file {path} cannot be read ({exc.strerror}).", todo) from exc

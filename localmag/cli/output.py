@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import textwrap
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
@@ -27,6 +28,7 @@ from localmag.types import (
     ToolCallReady,
 )
 
+_SILENT_S = 3.0  # that people wait without wondering
 _ENDINGS = {
     Stop.LENGTH: "the reply reached its most tokens or the end of the context",
     Stop.CANCELLED: "stopped",
@@ -41,6 +43,18 @@ def warn(text: str) -> None:
     line = f"localmag: {sanitize(text)}"
     with dispensable():
         print("\n".join(_broken(line)) if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def told_if_long(text: str) -> Iterator[None]:
+    """A warning, if what is done meanwhile takes seconds."""
+    notice = threading.Timer(_SILENT_S, warn, [text])
+    notice.daemon = True
+    notice.start()
+    try:
+        yield
+    finally:
+        notice.cancel()
 
 
 def _broken(text: str) -> Iterator[str]:

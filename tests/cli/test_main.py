@@ -173,6 +173,29 @@ def test_a_pipe_left_open_is_said_to_be_waited_for() -> None:
         assert process.communicate(timeout=60) == (b"<s>[INST]Hi[/INST]\n", b"")
 
 
+@posix
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_named_pipe_that_nobody_writes_to_is_said_to_be_waited_for(tmp_path: Path, stopped: bool) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = ("ask", "demo", "Hi", "-f", str(pipe), "--dry-run", "--system", "")
+    with subprocess.Popen(
+        [*PROGRAM, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr
+        assert f"Still reading {pipe}" in process.stderr.readline().decode()
+        if stopped:
+            process.send_signal(signal.SIGINT)
+        else:
+            pipe.write_text("news")
+        out, notes = process.communicate(timeout=60)
+    if stopped:
+        assert (process.returncode, out, notes) == (130, b"", b"")
+    else:
+        assert (process.returncode, notes) == (0, b"")
+        assert b"news" in out
+
+
 AS_ON_WINDOWS = """
 import sys, types
 import typer.core
