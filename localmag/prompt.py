@@ -179,12 +179,6 @@ class Codec:
     def is_control(self, id: int) -> bool:
         return 0 <= id < self._first_text
 
-    def name_of(self, id: int) -> str:
-        """A control token's name, such as `[THINK]`. Raises IndexError for any other id."""
-        if not self.is_control(id):
-            raise IndexError(f"{id} is not a control token")
-        return self.control.names[id]
-
     def id_to_bytes(self, id: int) -> bytes:
         """The bytes of a text id; b"" for a control token. Raises IndexError outside the vocabulary."""
         if id < 0:

@@ -26,6 +26,7 @@ import numpy as np
 
 from localmag import catalogue
 from localmag.gguf import Tensor, layout
+from localmag.gguf.letters import spelled
 from localmag.shape import Shape
 
 MIXES = layout.MIXES
@@ -115,19 +116,11 @@ def vocabulary(tokenizer: Path) -> tuple[list[str], list[gguf.TokenType]]:
     tekken = json.loads(tokenizer.read_text("utf-8"))
     specials = tekken["config"]["default_num_special_tokens"]
     names = {t["rank"]: t["token_str"] for t in tekken["special_tokens"]}
-    letters = byte_letters()
     ranks = tekken["vocab"][: tekken["config"]["default_vocab_size"] - specials]
     tokens = [names.get(i, f"<SPECIAL_{i}>") for i in range(specials)]
-    tokens += ["".join(letters[b] for b in base64.b64decode(t["token_bytes"])) for t in ranks]
+    tokens += [spelled(base64.b64decode(t["token_bytes"])) for t in ranks]
     types = [gguf.TokenType.CONTROL] * specials + [gguf.TokenType.NORMAL] * len(ranks)
     return tokens, types
-
-
-def byte_letters() -> list[str]:
-    """GPT-2's printable stand-in for each of the 256 bytes, which is how GGUF spells byte-level BPE."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(256, 512))
-    return [chr(b if b in printable else next(others)) for b in range(256)]
 
 
 def merges(pieces: list[str]) -> list[str]:

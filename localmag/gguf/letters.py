@@ -12,14 +12,14 @@ def _letters() -> dict[int, int]:
     return {byte: byte if byte in printable else next(others) for byte in range(256)}
 
 
-LETTERS = _letters()
+_LETTERS = _letters()
 """Byte → code point."""
 
-_BYTES = {letter: byte for byte, letter in LETTERS.items()}
+_BYTES = {letter: byte for byte, letter in _LETTERS.items()}
 
 
 def spelled(piece: bytes) -> str:
-    return piece.decode("latin-1").translate(LETTERS)
+    return piece.decode("latin-1").translate(_LETTERS)
 
 
 def unspelled(text: str) -> bytes:

@@ -23,7 +23,7 @@ from typing import NoReturn
 
 from localmag import gguf, paths
 from localmag.errors import BadFile, RunFailed
-from localmag.gguf.letters import LETTERS, unspelled
+from localmag.gguf.letters import spelled, unspelled
 
 NAME = "tekken.json"
 
@@ -110,7 +110,7 @@ def _vocabulary(weights: Path) -> tuple[list[str], list[bytes]]:
     gguf.require_tekken(weights, header)
     tokens = header.metadata.get("tokenizer.ggml.tokens")
     texts = [str(text) for text in tokens] if isinstance(tokens, list) else []
-    letters = [chr(LETTERS[byte]) for byte in range(256)]
+    letters = list(spelled(bytes(range(256))))
     starts = [at for at in range(len(texts) - 255) if texts[at] == letters[0] and texts[at + 1] == letters[1]]
     first = next((at for at in starts if texts[at : at + 256] == letters), None)
     if first is None:

@@ -52,7 +52,7 @@ def test_control_tokens_have_magistrals_ids(codec: Codec) -> None:
         34: "[THINK]",
         35: "[/THINK]",
     }
-    assert {id: codec.name_of(id) for id in names} == names
+    assert {id: codec.control.names[id] for id in names} == names
     assert codec.version == "v13"
 
 
