@@ -16,6 +16,7 @@ import pytest
 from localmag.engines import EngineSpec
 from localmag.engines.host import HostedEngine, engine_for
 from localmag.prompt import Codec
+from tests.conftest import Demo
 from tests.engines.hosting import Hosted
 from tests.tekken import tekken, write
 from tools import synthetic_gguf
@@ -62,6 +63,26 @@ def tiny_mlx(tmp_path_factory: pytest.TempPathFactory, tiny: EngineSpec) -> Engi
     return EngineSpec(
         "mlx", mlx_build.write(tiny.weights, tmp_path_factory.mktemp("mlx")), tiny.tokenizer, CONTEXT
     )
+
+
+@pytest.fixture(scope="session")
+def demo_f16(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> EngineSpec:
+    """The demo's numbers in halves, by llama.cpp's own quantizer."""
+    import llama_cpp.llama_cpp as native
+
+    weights = tmp_path_factory.mktemp("f16") / "demo-F16.gguf"
+    params = native.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize, params.nthread = native.LLAMA_FTYPE_MOSTLY_F16, True, 1
+    assert native.llama_model_quantize(str(demo.weights).encode(), str(weights).encode(), params) == 0
+    return EngineSpec("llama.cpp", weights, demo.tokenizer, CONTEXT, threads=1)
+
+
+@pytest.fixture(scope="session")
+def demo_bf16(tmp_path_factory: pytest.TempPathFactory, demo: Demo) -> EngineSpec:
+    from tools import mlx_build
+
+    folder = mlx_build.write(demo.weights, tmp_path_factory.mktemp("bf16"))
+    return EngineSpec("mlx", folder, demo.tokenizer, CONTEXT)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from localmag.types import Done, Event, Message, Sampling, TextDelta, Turn
 Spec = Callable[..., EngineSpec]
 Hosted = Callable[[EngineSpec], HostedEngine]
 
+GREEDY = Sampling(temperature=0)
 ASKED = Turn((Message.of("user", "How many?"),), Sampling(temperature=0), 10_000)
 SOON = 1.0
 """Seconds that stand for `at once` on a busy machine; the bench measures the real ones."""
@@ -42,6 +43,13 @@ def spell(words: str) -> list[int]:
 
 HELLO = spell("hello")
 LONG = spell("x" * 3_000)
+
+
+def asking(*texts: str, sampling: Sampling = GREEDY, most: int = 400) -> Turn:
+    """A question, and what else was said before it: user and assistant in turn."""
+    roles = ("user", "assistant")
+    said = [Message.of(roles[place % 2], text) for place, text in enumerate(texts)]  # type: ignore[arg-type]
+    return Turn(tuple(said), sampling, most)
 
 
 def reply(engine: HostedEngine, cancel: threading.Event | None = None) -> tuple[list[Event], Done]:
