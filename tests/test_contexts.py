@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localmag import paths
+from localmag.errors import RunFailed
 from localmag.sessions import contexts
 
 
@@ -51,6 +52,13 @@ def test_what_a_killed_program_left_counts_and_goes(home: Path) -> None:
     made("abc.123.new", 100, age=5)
     contexts.remove("abc")
     assert there() == set()
+
+
+def test_one_that_cannot_be_removed_is_told(home: Path) -> None:
+    paths.contexts().mkdir()
+    (paths.contexts() / "abc").write_text("a file, where a folder was expected")
+    with pytest.raises(RunFailed, match="abc"):
+        contexts.remove("abc")
 
 
 def test_nothing_there_is_nothing_to_do(home: Path) -> None:

@@ -138,7 +138,7 @@ def _screen(
 
                 nonlocal talk
                 if talk:
-                    with suppress(RunFailed):  # a disk that is full: then it is read again next time
+                    with suppress(LocalmagError):  # a disk that is full: then it is read again next time
                         talk.keep_context(run.kept_context, threading.Event())
                 open_things.close()  # an earlier conversation's engine, whose memory this one may need
                 gave_way = [said] if (said := what_runs(run)) else []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from localmag import catalogue
 from localmag.cli.options import Run, how_to_get_magistral
 from localmag.cli.output import dispensable, say_error, warn
-from localmag.errors import RunFailed, WrongUsage
+from localmag.errors import LocalmagError, WrongUsage
 from localmag.types import Message
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def keep_context(talk: Conversation, most: int) -> None:
     try:
         with _passing("keeping the context for --resume; Ctrl+C skips that"), Interruptible() as cancel:
             talk.keep_context(most, cancel)
-    except RunFailed as exc:
+    except LocalmagError as exc:
         say_error(exc)
 
 

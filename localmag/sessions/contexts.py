@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from localmag import paths
+from localmag.errors import RunFailed
 
 
 def folder(session: str) -> Path:
@@ -18,9 +19,14 @@ def folder(session: str) -> Path:
 
 
 def remove(session: str) -> None:
-    """Also what is left of one that was cut off while it was written."""
+    """Also what is left of one that was cut off while it was written. Raises RunFailed where it stays."""
     for path in (folder(session), *paths.contexts().glob(f"{session}.*")):
         shutil.rmtree(path, ignore_errors=True)
+        if path.exists():
+            raise RunFailed(
+                f"What was kept of the conversation's context could not be removed from {path}.",
+                "It can be read back as text, so remove that folder yourself.",
+            )
 
 
 def room(most: int) -> int:

@@ -6,7 +6,7 @@ import os
 import sys
 from importlib import import_module
 
-NAMES = ("startup", "paint", "decode", "cancel", "pull")
+NAMES = ("startup", "paint", "decode", "cancel", "resume", "pull")
 """Each a file beside this one, whose `rows()` measures."""
 
 
