@@ -58,6 +58,8 @@ _FRACTIONS = frozenset("frac dfrac tfrac cfrac".split())
 _ROOTS = {"": "√", "2": "√", "3": "∛", "4": "∜"}
 _PREFIXES = "Δ∂∇∀∃∄∠△⌊⌈⟨¬"
 """What stands before its operand without a space, though one was needed to end the command's name."""
+_CLOSING = tuple(")}⌋⌉⟩")
+"""Not `]`, which opens the interval ]0, 1[."""
 _APART = frozenset(
     {*_OPERATORS, *_SPACES, *"right middle bigr Bigr biggr Biggr end".split()}
     | {name for name, symbol in _SYMBOLS.items() if symbol in "⌋⌉⟩|‖}]:…⋯"}
@@ -77,8 +79,10 @@ _LOWERED = str.maketrans("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅
 _TOKEN = re.compile(r"\\\\(?:\[[\d.]+[a-z]{2}\])?|\\[a-zA-Z]+|\\.|\s+|.", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}$%&#_ ])")
 _BEFORE_MARK = re.compile(r"(?<!\s)\s+(?=[,;])")
-_PLAIN = re.compile(r"\d[\d.,]*|∞|[d∂Δ]?[^\W\d_][₀-₉⁰¹²³⁴-⁹′ₐ-ₜⁿⁱ]*")
-"""A number, a letter with what hangs on it, a differential: no stroke or root could be read to end inside."""
+_PLAIN = re.compile(r"[√∛∜]?(?:\d[\d.,]*|∞|[d∂Δ]?[^\W\d_][₀-₉⁰¹²³⁴-⁹′ₐ-ₜⁿⁱ]*)")
+"""A number, a letter with what hangs on it, a differential, a root of one: no stroke or root could be
+read to end inside.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class _Unclear(Exception):
 
 
 class _Line:
-    """What has been read, in pieces. Spaces are neither doubled nor put at the beginning."""
+    """What has been read, in pieces. No space is doubled, or stands first or just inside brackets."""
 
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
@@ -127,8 +131,16 @@ class _Line:
             text = text.lstrip()
         elif text == "\n" and self.last in "\n":
             text = ""
+        elif text[:1] in _CLOSING:
+            self._trim()
         if text:
             self.pieces.append(Piece(text, bold))
+
+    def _trim(self) -> None:
+        while self.last == " ":
+            piece = self.pieces.pop()
+            if rest := piece.text.rstrip(" "):
+                self.pieces.append(Piece(rest, piece.bold))
 
     def extend(self, other: _Line, *, bold: bool = False) -> None:
         """Append what was added to the other: it begins with no space, and has none doubled."""
