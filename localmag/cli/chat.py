@@ -26,7 +26,7 @@ from localmag.cli.turns import (
     say_what_runs,
     what_runs,
 )
-from localmag.errors import ContextTooSmall, DoesNotFit, RunFailed
+from localmag.errors import ContextTooSmall, DoesNotFit, LocalmagError, RunFailed
 from localmag.store import NotHere
 from localmag.types import Loading, Stop
 
