@@ -21,7 +21,7 @@ from localmag.doctor.terminal import Terminal
 from localmag.engines.select import Host, Runner
 from localmag.errors import BadFile, LocalmagError
 from localmag.hardware import Device, Machine, probes, rebuild
-from localmag.sessions import Sessions
+from localmag.sessions import Sessions, contexts
 from localmag.sessions.files import damage
 from localmag.store import cache
 from localmag.store.inventory import Here, Inventory
@@ -232,6 +232,9 @@ def conversations() -> Iterator[Check]:
         )
     else:
         yield Check("conversations", f"{count:,} in {path} ({amounts.size(path.stat().st_size)}), sound")
+    if held := contexts.all_held():
+        total = amounts.size(sum(held.values()))
+        yield Check("conversations", f"the context of {len(held):,} is kept for --resume ({total})")
 
 
 def settings() -> Iterator[Check]:

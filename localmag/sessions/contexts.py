@@ -36,19 +36,27 @@ def room(most: int) -> int:
 
 def tidy(most: int, spare: str) -> None:
     """Remove those longest not written until all take at most `most` bytes; that of `spare` goes last."""
-    held: list[tuple[bool, float, int, str]] = []
-    with suppress(OSError):
-        for path in paths.contexts().iterdir():
-            with suppress(OSError):  # another program may be tidying up too
-                held.append((path.name == spare, path.stat().st_mtime, taken(path), path.name))
-    total = sum(size for _, _, size, _ in held)
-    for _, _, size, name in sorted(held):
+    held = all_held()
+    total = sum(held.values())
+    for name in sorted(held, key=lambda name: (name == spare, _written(name))):
         if total <= most:
             return
-        shutil.rmtree(paths.contexts() / name, ignore_errors=True)
-        total -= size
+        shutil.rmtree(folder(name), ignore_errors=True)
+        total -= held[name]
 
 
-def taken(path: Path) -> int:
-    """Bytes of the files in it."""
-    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+def all_held() -> dict[str, int]:
+    """Bytes of each, by its conversation; what was cut off while it was written counts too."""
+    held: dict[str, int] = {}
+    with suppress(OSError):
+        for path in paths.contexts().iterdir():
+            with suppress(OSError):  # another program may be tidying up
+                held[path.name] = sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+    return held
+
+
+def _written(name: str) -> float:
+    try:
+        return folder(name).stat().st_mtime
+    except OSError:
+        return 0.0

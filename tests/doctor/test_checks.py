@@ -17,7 +17,7 @@ from localmag.doctor.report import Check
 from localmag.errors import WrongUsage
 from localmag.hardware.probes import Output, Probes
 from localmag.hardware.reading import read
-from localmag.sessions import Sessions
+from localmag.sessions import Sessions, contexts
 from localmag.store.inventory import Here, Inventory, State
 from localmag.store.look import Look
 from tests.hardware import machines
@@ -156,6 +156,16 @@ def test_sound_conversations_are_counted() -> None:
     (check,) = checks.conversations()
     assert check.state == "ok"
     assert "sound" in check.said
+
+
+def test_what_is_kept_of_contexts_is_counted() -> None:
+    with Sessions():
+        pass
+    contexts.folder("abc").mkdir(parents=True)
+    (contexts.folder("abc") / "kv").write_bytes(bytes(2_000_000))
+    _, check = checks.conversations()
+    assert "the context of 1" in check.said
+    assert "2" in check.said
 
 
 def test_conversations_that_are_no_database() -> None:
