@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from localmag import amounts, catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.columns import columns, headed
-from localmag.cli.output import confirm, say, warn
+from localmag.cli.output import confirm, note, one_line, say, warn
 from localmag.engines import select
 from localmag.errors import NotFound
 from localmag.shape import Shape
@@ -41,7 +40,7 @@ def list_(
     there = take()
     found = [h for h in there.all if everything or h.ours]
     for trouble in there.unread:
-        warn(_one_line(paths.shortened(trouble)))
+        warn(one_line(paths.shortened(trouble)))
     if as_json:
         say(json.dumps([_entry(h) for h in found], ensure_ascii=False))
         return
@@ -51,12 +50,12 @@ def list_(
         if one.state != "bundled":
             rows.append(("", _short(one.path)))
     for line in columns(headed(("name", "size", "from", "state"), rows), right=(1,)):
-        say(_one_line(line))
+        say(one_line(line))
     others = len(there.all) - len(found)
     if others:
-        _note(f"Not shown: {others} of models that localmag cannot run. `localmag list --all` shows all.")
+        note(f"Not shown: {others} of models that localmag cannot run. `localmag list --all` shows all.")
     if all(h.state == "bundled" for h in found):
-        _note("No Magistral is here yet. Fetch it with `localmag pull magistral`.")
+        note("No Magistral is here yet. Fetch it with `localmag pull magistral`.")
 
 
 def show(
@@ -117,12 +116,12 @@ def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool)
             "from": _owner(one),
             "size": _bytes(one),
             "state": _state(one),
-            "calls itself": _one_line(look.title) if look else "",
+            "calls itself": one_line(look.title) if look else "",
             "quant": one.quant,
             "context": f"{look.context:,} tokens" if look and look.context > 0 else "",
             "shape": _stated(look.shape) if look else "",
         }
-        say(_one_line(one.name))
+        say(one_line(one.name))
         for key, fact in facts.items():
             if fact:
                 say(f"  {key:<12}  {fact}")
@@ -145,7 +144,7 @@ def import_(
     if name not in (None, one.name):
         warn(f"It was known already, as {one.name}: that remains its name.")
     elif sys.stderr.isatty():
-        _note(f"Known from now on; `localmag chat {one.name}` uses it.")
+        note(f"Known from now on; `localmag chat {one.name}` uses it.")
     say(one.name)
 
 
@@ -179,9 +178,9 @@ def rm(
             warn(f"{one.name} stays: it is {_whose(one)}.")
     removal = remove.plan(found, (found.build(quant),) if quant else found.builds)
     if removal.names:
-        _note("To be removed:")
+        note("To be removed:")
     for name in removal.names:
-        _note(f"  {name}")
+        note(f"  {name}")
     for path in removal.kept:
         warn(f"{path.name} stays: another program fetched it.")
     if not yes:
@@ -193,7 +192,7 @@ def rm(
 def _forget(links: list[Here], yes: bool) -> None:
     """Of an import, the record goes and nothing else."""
     for one in links:
-        _note(f"  {one.name}: {_short(one.path)}, which stays where it is")
+        note(f"  {one.name}: {_short(one.path)}, which stays where it is")
     if not yes:
         confirm("Forget these imports?")
     for one in links:
@@ -224,11 +223,7 @@ def _whose(one: Here) -> str:
 
 def _short(path: Path) -> str:
     """A path as people write it, and without anything that could pass for another line."""
-    return _one_line(paths.shortened(path))
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return one_line(paths.shortened(path))
 
 
 def _owner(one: Here) -> str:
@@ -240,16 +235,12 @@ def _bytes(one: Here) -> str:
     return amounts.size(one.size) if one.size else ""
 
 
-def _note(line: str) -> None:
-    print(_one_line(line), file=sys.stderr)
-
-
 def _state(one: Here) -> str:
     match one.state:
         case "partial":
             return f"partial, of {amounts.size(one.total)}: `localmag pull {one.name}` goes on"
         case "refused":
-            return f"refused: {one.why.replace(os.fspath(one.path), 'it')}"
+            return f"refused: {one.why.replace(str(one.path), 'it')}"
         case "missing":
             return paths.shortened(one.why)
         case "unverified":

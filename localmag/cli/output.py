@@ -76,6 +76,16 @@ def dispensable() -> Iterator[None]:
             raise
 
 
+def note(text: str) -> None:
+    """A line on stderr for people at a terminal: what goes with a listing or a question."""
+    print(one_line(text), file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Made safe to show, and nothing in it can pass for another line."""
+    return sanitize(text).replace("\n", "␊")
+
+
 def say_error(error: LocalmagError) -> None:
     """What happened and what to do, in one line on stderr."""
     warn(str(error))

@@ -12,9 +12,8 @@ import typer
 from localmag import amounts, catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.cli import options
-from localmag.cli.output import confirm, say, warn
+from localmag.cli.output import confirm, note, say, warn
 from localmag.errors import Cancelled, NotFound
-from localmag.sanitize import sanitize
 from localmag.store import cache
 from localmag.store.inventory import take
 
@@ -74,7 +73,7 @@ def _tell_of_copies(model: Model, build: Build) -> None:
     for one in take().of(model, build.quant):
         if one.usable and one.place != "Hugging Face cache":
             how = f"`localmag pull {model.called(build)} --without-weights` is enough to use it"
-            _note(f"  {paths.shortened(one.path)} is this build already ({one.place}); {how}.")
+            note(f"  {paths.shortened(one.path)} is this build already ({one.place}); {how}.")
 
 
 def _weighed(model: Model, quant: str | None, backend: str) -> Build:
@@ -123,14 +122,14 @@ def _named(model: Model, quant: str | None, backend: str) -> Build:
 
 
 def _show(plan: Plan) -> None:
-    _note(f"{plan.model.title} {plan.build.quant}, licence {plan.licence or plan.model.licence}")
+    note(f"{plan.model.title} {plan.build.quant}, licence {plan.licence or plan.model.licence}")
     repo = ""
     for file in plan.files:
         if file.repo != repo:
             repo = file.repo
-            _note(f"  from {repo} at {file.commit[:7]}")
-        _note(f"    {amounts.size(file.size):>9}  {file.path}{_state(file)}")
-    _note(f"  into {paths.shortened(plan.folder)}, {amounts.size(plan.free)} free")
+            note(f"  from {repo} at {file.commit[:7]}")
+        note(f"    {amounts.size(file.size):>9}  {file.path}{_state(file)}")
+    note(f"  into {paths.shortened(plan.folder)}, {amounts.size(plan.free)} free")
 
 
 def _state(file: Wanted) -> str:
@@ -220,7 +219,3 @@ def _pace(task: Task) -> str:
         return ""
     rest = 0 if task.finished else task.time_remaining
     return f"{amounts.size(rate)}/s" + (f", {amounts.left(rest)}" if rest else "")
-
-
-def _note(line: str) -> None:
-    print(sanitize(line).replace("\n", "␊"), file=sys.stderr)

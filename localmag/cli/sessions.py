@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
@@ -12,12 +11,12 @@ import typer
 
 from localmag import amounts
 from localmag.cli.columns import columns, headed
-from localmag.cli.output import confirm, say
+from localmag.cli.output import confirm, note, one_line, say
 from localmag.engines import state
 from localmag.engines.state import State
 from localmag.errors import BadFile, NotFound
 from localmag.sessions import Entry, Session, Sessions, Transcript, contexts
-from localmag.types import Malformed, Text, Thinking, ToolCall
+from localmag.types import Malformed, Part, Text, Thinking, ToolCall
 
 app = typer.Typer(
     help="List, show and remove conversations.",
@@ -39,7 +38,7 @@ def list_(as_json: Json = False) -> None:
         say(json.dumps([asdict(s) for s in found], ensure_ascii=False))
         return
     if not found:
-        print("No conversations yet. Start one with `localmag chat`.", file=sys.stderr)
+        note("No conversations yet. Start one with `localmag chat`.")
         return
     rows = headed(("id", "last", "messages", "model", "title"), map(_row, found))
     for line in columns(rows, right=(2,), cut=True):
@@ -74,7 +73,7 @@ def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask
         if not yes:
             confirm(f"Remove “{session.title}” ({session.messages} messages) for good?")
         store.remove(session.id)
-    print(f"Removed {session.id}.", file=sys.stderr)
+    note(f"Removed {session.id}.")
 
 
 def _kept(session: Session) -> State | None:
@@ -95,7 +94,7 @@ def _context(session: Session) -> dict[str, object] | None:
 
 def _row(session: Session) -> tuple[str, ...]:
     when = datetime.fromtimestamp(session.updated).strftime("%Y-%m-%d %H:%M")
-    return session.id, when, str(session.messages), session.model, session.title
+    return session.id, when, str(session.messages), session.model, one_line(session.title)
 
 
 def _how(entry: Entry) -> str:
@@ -105,7 +104,7 @@ def _how(entry: Entry) -> str:
     return f" ({entry.setup.model} {entry.setup.build}, {stop})"
 
 
-def _text(parts: tuple[Text | Thinking | ToolCall | Malformed, ...]) -> str:
+def _text(parts: tuple[Part, ...]) -> str:
     """Reasoning is quoted, so that it cannot be taken for the answer."""
     shown = []
     for part in parts:

@@ -73,11 +73,15 @@ def test_an_error_is_broken_between_words_and_never_in_a_command() -> None:
     ]
 
 
-def test_columns_are_named_and_titles_end_where_the_terminal_does() -> None:
+@pytest.mark.parametrize(
+    "title", ["word " * 40, "日本語で" * 10, "\x1b[31mred" * 9], ids=["", "wide", "evil"]
+)
+def test_columns_are_named_and_titles_end_where_the_terminal_does(title: str) -> None:
     with Sessions() as sessions:
-        sessions.create(Message.of("user", "word " * 40), SETUP)
+        sessions.create(Message.of("user", title), SETUP)
     with Terminal(["sessions", "list"], columns=60) as it:
         assert it.end() == 0
-    names, row, *_ = it.text.split("\n")
+    names, row, *rest = it.text.split("\n")
+    assert not any(line.strip() for line in rest)
     assert names.split() == ["ID", "LAST", "MESSAGES", "MODEL", "TITLE"]
     assert row.rstrip().endswith("…")
