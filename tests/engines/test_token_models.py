@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -24,21 +25,32 @@ NEVER = threading.Event()
 Make = Callable[..., TokenModel]
 
 
-@pytest.fixture(params=["scripted", "llama.cpp", pytest.param("mlx", marks=mlx_runs)])
+KINDS = [
+    "scripted",
+    "llama.cpp f16",
+    "llama.cpp q4_0",
+    pytest.param("mlx f16", marks=mlx_runs),
+    pytest.param("mlx q4_0", marks=mlx_runs),
+]
+"""Backend and KV type."""
+
+
+@pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, tiny: EngineSpec) -> Iterator[Make]:
     """A fresh model of CONTEXT tokens at each call, closed at the end. `on_load` may be given."""
     made: list[TokenModel] = []
+    backend, _, kv_type = request.param.partition(" ")
 
     def fresh(**given: Callable[[float], None]) -> TokenModel:
-        match request.param:
+        match backend:
             case "scripted":
                 made.append(Scripted([list(range(1_000, 4_000))], context=CONTEXT, **given))
             case "llama.cpp":
-                made.append(LlamaCpp(tiny, **given))
+                made.append(LlamaCpp(replace(tiny, kv_type=kv_type), **given))
             case "mlx":
                 from localmag.engines.mlx import Mlx
 
-                made.append(Mlx(request.getfixturevalue("tiny_mlx"), **given))
+                made.append(Mlx(replace(request.getfixturevalue("tiny_mlx"), kv_type=kv_type), **given))
         return made[-1]
 
     yield fresh
