@@ -94,7 +94,7 @@ def _catalogued(name: str, quant: str | None, machine: Machine, wanted: _Wanted)
 def _at_hand(name: str, quant: str | None, machine: Machine, wanted: _Wanted) -> Advice:
     """Weights on this machine, as they are. Raises what `selection.ready` and `gguf.read_model` do."""
     choice, found = selection.ready(name, quant, wanted.backend, select.host(), lambda: machine)
-    known = measured(found.backend, found.weights, found.model)
+    known = measured(found.backend, found.weights)
     if known is None:
         raise NotFound(
             f"What {found.title} takes cannot be told: its shape is not known.",

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from localmag import catalogue, gguf
+from localmag import gguf, mlxfiles
 from localmag.cli.options import Run
 from localmag.cli.output import warn
 from localmag.errors import DoesNotFit
-from localmag.fit import Setting, Way, best, memory, weights
+from localmag.fit import Setting, Way, best, memory, mlx, weights
 from localmag.fit.weights import Weights
 from localmag.hardware import Machine
 from localmag.shape import Shape
@@ -25,13 +25,17 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     What the user asked for (a context, a KV type, GPU layers) is kept, or refused. Raises DoesNotFit, saying
     what is lacking and what would fit, and what `gguf.read_model` does.
     """
-    known = measured(run.spec.backend, run.spec.weights, run.installed.model)
+    known = measured(run.spec.backend, run.spec.weights)
     if known is None:
         return run
     shape, held = known
     spec = run.spec
-    plain = memory.llama_cpp(shape, held, Setting(spec.context, run.asked_kv_type or "f16"))
-    if sum(need.total for need in plain) <= _TRIFLE:
+    kv_type = run.asked_kv_type or "f16"
+    if spec.backend == "mlx":
+        plain = mlx.need(shape, held, spec.context, kv_type)
+    else:
+        (plain,) = memory.llama_cpp(shape, held, Setting(spec.context, kv_type))
+    if plain.total <= _TRIFLE:
         return run
     here = (machine or _machine)()
 
@@ -68,18 +72,17 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
     )
 
 
-def measured(backend: str, path: Path, name: str) -> tuple[Shape, Weights] | None:
-    """What the weights at `path` are, those of the model of that name; None where nobody can tell.
+def measured(backend: str, path: Path) -> tuple[Shape, Weights] | None:
+    """What the weights at `path` are; None where nobody can tell.
 
-    Raises what `gguf.read_model` does.
+    Raises what `gguf.read_model` and `mlxfiles.measured` do.
     """
     if backend == "llama.cpp":
         header = gguf.read_model(path)
         return header.shape(), weights.of_header(header)
-    model = next((m for m in catalogue.models() if m.name == name), None)
-    if backend == "mlx" and model and model.shape:
-        files = path.glob("*.safetensors")
-        return model.shape, Weights(0, (), (), sum(file.stat().st_size for file in files))
+    if backend == "mlx" and (told := mlxfiles.measured(path)):
+        shape, contents = told
+        return shape, weights.of_folder(contents)
     return None
 
 

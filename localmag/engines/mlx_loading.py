@@ -16,18 +16,15 @@ import mlx.core as mx
 import mlx.nn as nn
 from mlx.utils import tree_flatten
 
+from localmag import mlxfiles
 from localmag.engines import EngineSpec, lastwords
 from localmag.engines.mlx_parts import load_model
 from localmag.errors import BadFile, DoesNotFit, LocalmagError, NotFound, RunFailed
 from localmag.shape import Shape
 
-_CONFIG = "config.json"
 _TOKENIZER = "tokenizer.json"
-_WEIGHTS = "model*.safetensors"  # what mlx-lm reads
-_MOST_CONFIG = 4 * 2**20  # bytes
 _MOST_TOKENIZER = 64 * 2**20  # bytes; the full vocabulary's takes 17 million
 _MOST_LAYERS = 1_000  # they are made one by one before anything is compared with the weights
-_IMAGES = re.compile(r"vision_tower|vision_model|vision_encoder|multi_modal_projector|patch_merger")
 _CANNOT = (ArithmeticError, AssertionError, AttributeError, LookupError, NameError, OSError, TypeError)
 MLX_ERRORS = (RuntimeError, ValueError, MemoryError, OverflowError)
 
@@ -58,7 +55,7 @@ def open_build(spec: EngineSpec) -> Build:
         with _plain(spec.weights) as folder:
             model, _ = load_model(folder, lazy=True, model_config=_mended(config))
         size = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
-        return Build(model, _shape(_text(config)), size, images)
+        return Build(model, mlxfiles.shape(config), size, images)
     except (*_CANNOT, *MLX_ERRORS) as exc:  # mlx-lm checks little, and fails wherever the form leads it
         raise _refused(spec, config, exc) from exc
 
@@ -104,8 +101,8 @@ def _config(spec: EngineSpec) -> dict[str, Any]:
         raise NotFound(
             f"There is no folder {spec.weights}.", "Pull the model, or give the folder of an MLX build."
         )
-    config = _json(spec.weights / _CONFIG, _MOST_CONFIG)
-    text = _text(config)
+    config = mlxfiles.config(spec.weights)
+    text = mlxfiles.text_of(config)
     for kind in (config.get("model_type"), text.get("model_type", "")):
         if not isinstance(kind, str) or not re.fullmatch(r"[\w-]*", kind):  # it becomes a module's name
             raise _foreign(spec, kind)
@@ -119,19 +116,13 @@ def _config(spec: EngineSpec) -> dict[str, Any]:
     return config
 
 
-def _text(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a model that sees, the part that reads."""
-    nested = config.get("text_config")
-    return dict(nested if isinstance(nested, dict) else config)
-
-
 def _mended(config: Mapping[str, Any]) -> dict[str, Any]:
     """What Transformers writes since its version 5, where mlx-lm's `llama` looks for it.
 
     Without this the base of the rotary embedding would be 10,000 instead of Magistral's 1,000,000,000, and
     the model would speak nonsense.
     """
-    text = _text(config)
+    text = mlxfiles.text_of(config)
     rope = text.get("rope_parameters")
     if "rope_theta" in text or not isinstance(rope, dict) or "rope_theta" not in rope:
         return {}
@@ -141,28 +132,10 @@ def _mended(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"text_config": text} if isinstance(config.get("text_config"), dict) else text
 
 
-def _shape(text: Mapping[str, Any]) -> Shape:
-    """The dimensions that memory is counted by."""
-
-    def number(key: str) -> int:
-        return _whole(text.get(key))
-
-    heads, width = number("num_attention_heads"), number("hidden_size")
-    return Shape(
-        layers=number("num_hidden_layers"),
-        width=width,
-        heads=heads,
-        kv_heads=number("num_key_value_heads") or heads,
-        head_size=number("head_dim") or width // max(heads, 1),
-        ffn=number("intermediate_size"),
-        vocabulary=number("vocab_size"),
-    )
-
-
 def _images(folder: Path) -> int:
     """Bytes of the weights for seeing that are in the build's files."""
-    files = (mx.load(str(path)) for path in folder.glob(_WEIGHTS))
-    return sum(a.nbytes for file in files for name, a in file.items() if _IMAGES.search(name))
+    files = (mx.load(str(path)) for path in folder.glob(mlxfiles.WEIGHTS))
+    return sum(a.nbytes for file in files for name, a in file.items() if mlxfiles.IMAGES.search(name))
 
 
 @contextmanager
@@ -200,7 +173,7 @@ def _refused(spec: EngineSpec, config: Mapping[str, Any], exc: Exception) -> Loc
     if re.search(r"[Mm]odel type .* not supported", str(exc)):
         return _foreign(spec, config.get("model_type"))
     if isinstance(exc, FileNotFoundError):
-        return BadFile(f"{spec.name} holds no weights ({_WEIGHTS}).", "Fetch it again.")
+        return BadFile(f"{spec.name} holds no weights ({mlxfiles.WEIGHTS}).", "Fetch it again.")
     return _no_memory(spec, exc) or damaged(spec, exc)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from localmag.config import KVType
 from localmag.fit.memory import MIB, Need
-from localmag.fit.weights import GROUP_BITS
+from localmag.fit.weights import Weights
 from localmag.shape import Shape
 
 PREFILL = 512
@@ -13,7 +13,10 @@ PREFILL = 512
 PREFILL_QUANTIZED = 128
 """The same with a quantized cache, where attention is not fused and keeps every head's scores."""
 
-_BITS: dict[KVType, float] = {"f16": 16, "q8_0": 8, "q4_0": 4}
+_BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
+_GROUPS = (64, 32)
+"""Numbers of a head that may share a scale and a bias: mlx-lm's default, and what else mx.quantize knows."""
+
 _PROCESS = 300 * MIB  # Python, MLX, Metal's compiled kernels and the tokenizer
 
 
@@ -22,27 +25,37 @@ def prefill(kv_type: KVType) -> int:
     return PREFILL if kv_type == "f16" else PREFILL_QUANTIZED
 
 
-def kv(shape: Shape, context: int, kv_type: KVType) -> int:
-    """Bytes of the whole cache, taken at the start. Quantized, 64 numbers share a scale and a bias."""
-    each = _BITS[kv_type] + (0 if kv_type == "f16" else GROUP_BITS)
+def group(head_size: int) -> int:
+    """How many numbers share a scale and a bias in a quantized cache; 0 if heads of that size cannot be."""
+    return next((size for size in _GROUPS if head_size % size == 0), 0)
+
+
+def kv(shape: Shape, context: int, kv_type: KVType, number: int = 2) -> int:
+    """Bytes of the whole cache, taken at the start. `number` is bytes of one that is not quantized, and of a
+    scale or a bias: "f16" is what the model computes in.
+    """
+    each = 8.0 * number
+    if kv_type in _BITS:
+        each = _BITS[kv_type] + 2 * 8 * number / (group(shape.head_size) or _GROUPS[-1])
     numbers = shape.kv_heads * (shape.head_size + shape.values)
     if shape.kv_rank:
         numbers = shape.kv_rank + shape.rope_size
     return round(shape.layers * context * numbers * each / 8)
 
 
-def compute(shape: Shape, context: int, kv_type: KVType) -> int:
-    """A chunk's activations at their widest, in 16 bits.
+def compute(shape: Shape, context: int, kv_type: KVType, number: int = 2) -> int:
+    """A chunk's activations at their widest, of `number` bytes each.
 
     With a quantized cache attention is not fused: the scores of every head too, in 32 bits and again in 16.
     """
     widest = 3 * (shape.expert_ffn * shape.active if shape.experts else shape.ffn)
     tokens = prefill(kv_type)
-    activations = tokens * 2 * (widest + 4 * shape.width) + 4 * shape.vocabulary
-    scores = 0 if kv_type == "f16" else tokens * context * shape.heads * 6
+    activations = tokens * number * (widest + 4 * shape.width) + 4 * shape.vocabulary
+    scores = 0 if kv_type == "f16" else tokens * context * shape.heads * (4 + number)
     return activations + scores
 
 
-def need(shape: Shape, held: int, context: int, kv_type: KVType, place: str = "memory") -> Need:
-    """All of it is one memory: `held` bytes of weights, cache, scratch space and process."""
-    return Need(place, held, kv(shape, context, kv_type), compute(shape, context, kv_type), _PROCESS)
+def need(shape: Shape, weights: Weights, context: int, kv_type: KVType, place: str = "memory") -> Need:
+    """All of it is one memory: weights, cache, scratch space and process."""
+    held, scratch = (count(shape, context, kv_type, weights.number) for count in (kv, compute))
+    return Need(place, weights.total, held, scratch, _PROCESS)

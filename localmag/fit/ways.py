@@ -230,7 +230,7 @@ def _mlx(shape: Shape, weights: Weights, machine: Machine) -> _Trier:
     read = weights.total * shape.active_parameters // shape.parameters
 
     def trier(context: int, kind: KVType) -> Way:
-        need = mlx.need(shape, weights.total, context, kind, room.place)
+        need = mlx.need(shape, weights, context, kind, room.place)
         setting = Setting(context, kind, shape.layers + 1 if device else 0)
         return Way(setting, (need,), (room,), need.total <= room.usable, speed.decode([(read, rate)]), True)
 

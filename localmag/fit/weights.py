@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from localmag.catalogue import Build
 from localmag.gguf import Header, Tensor, layout
+from localmag.mlxfiles import Contents
 from localmag.shape import Shape
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)", re.ASCII)
@@ -25,6 +26,8 @@ class Weights:
     experts: tuple[int, ...]
     output: int
     """Output layer and last norm, 0 where the embedding is the output layer, too."""
+    number: int = 2
+    """Of one number as MLX computes with it: 4 where scales or norms are in 32 bits."""
 
     @property
     def total(self) -> int:
@@ -38,6 +41,7 @@ class Weights:
             tuple(round(n * by) for n in self.layers),
             tuple(round(n * by) for n in self.experts),
             round(self.output * by),
+            self.number,
         )
 
 
@@ -61,6 +65,11 @@ def of_tensors(tensors: Iterable[Tensor], layers: int) -> Weights:
 
 def of_header(header: Header) -> Weights:
     return of_tensors(header.tensors, header.shape().layers)
+
+
+def of_folder(contents: Contents) -> Weights:
+    """What an MLX build on this machine takes."""
+    return Weights(0, (), (), contents.weights, contents.number)
 
 
 def of_build(shape: Shape, build: Build) -> Weights:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from localmag import gguf, paths
+from localmag import gguf, mlxfiles, paths
 from localmag.errors import LocalmagError
 from localmag.files import json_object
 from localmag.store.places import Found, is_regular
@@ -26,7 +24,7 @@ ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "minis
 DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocabulary")
 """The fields of a shape that are compared with the catalogue's."""
 
-_FORM = 2  # of what is kept: another number, and all is looked at again
+_FORM = 3  # of what is kept: another number, and all is looked at again
 _MOST_HEADER = 32 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
 _MOST_CONFIG = 4 * 2**20
 _MOST_LOOKS = 32 * 2**20  # of our own; a look takes half a thousand
@@ -54,7 +52,8 @@ _FILE_TYPES = {  # general.file_type, as llama.h's llama_ftype counts them
 @dataclass(frozen=True, slots=True)
 class Look:
     """`size` is bytes of all files together; `shape` holds those DIMENSIONS that it states; `context` is
-    tokens it was trained for, 0 if it does not say. `tekken` is whether its vocabulary is Mistral's.
+    tokens it was trained for, 0 if it does not say. `images` is bytes of its weights that are for seeing, and
+    are not used. `tekken` is whether its vocabulary is Mistral's.
     `problem` and `todo` are why it cannot be used and what helps, "" if nothing speaks against it.
     """
 
@@ -65,6 +64,7 @@ class Look:
     tekken: bool = False
     context: int = 0
     shape: dict[str, int] = field(default_factory=dict[str, int])
+    images: int = 0
     problem: str = ""
     todo: str = ""
 
@@ -205,12 +205,12 @@ def _size(found: Found) -> int:
 def _mlx(found: Found) -> Look:
     """From config.json, and from the headers of the tensors' files, which tell whether they are whole."""
     config: dict[str, Any] = {}
+    tensors: list[dict[str, mlxfiles.Tensor]] = []
     problem = todo = ""
     try:
         with (found.path / _CONFIG_FILE).open("rb") as file:
             config = _object(file.read(_MOST_CONFIG))
-        for tensors in found.files:
-            _require_safetensors(tensors)
+        tensors = [mlxfiles.tensors(file) for file in found.files]
         _require_all(found)
     except (OSError, ValueError, TypeError, RecursionError) as exc:  # what JSON of another form leads to
         why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
@@ -231,6 +231,7 @@ def _mlx(found: Found) -> Look:
         tekken=kin,
         context=_whole(text.get("max_position_embeddings", 0)),
         shape=shape,
+        images=mlxfiles.contents(config, tensors).images,
         problem=problem,
         todo=todo,
     )
@@ -256,35 +257,6 @@ def _require_all(found: Found) -> None:
         named = set(told.values() if isinstance(told, dict) else ())
     if missing := named - {file.name for file in found.files}:
         raise ValueError(f"{len(missing)} of its files are not here")
-
-
-def _require_safetensors(path: Path) -> None:
-    """Raises ValueError unless the file is as its header says: 8 bytes of length, JSON, data without gaps."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > min(size - 8, _MOST_HEADER):
-            raise ValueError(f"{path.name} is cut short or no safetensors file")
-        header = _object(file.read(length))
-    header.pop("__metadata__", None)
-    reached = 0
-    for begin, end in sorted(_extent(path, tensor) for tensor in header.values()):
-        if not begin == reached <= end:
-            break
-        reached = end
-    else:
-        if reached == size - 8 - length:
-            return
-    raise ValueError(f"{path.name} is cut short or not what its header says")
-
-
-def _extent(path: Path, tensor: object) -> tuple[int, int]:
-    """Where a tensor's bytes begin and end. Raises ValueError if it does not say so."""
-    told = tensor.get("data_offsets") if isinstance(tensor, dict) else None
-    if not isinstance(told, list) or len(told) != 2 or not all(type(n) is int for n in told):
-        raise ValueError(f"{path.name} is cut short or not what its header says")
-    return told[0], told[1]
 
 
 def _object(data: bytes) -> dict[str, Any]:

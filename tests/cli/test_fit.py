@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Demo, RunLocalmag
+from tests.engines.conftest import mlx_runs
 from tests.hub.own import own_model
 
 
@@ -59,6 +60,23 @@ def test_a_file_is_measured_by_what_it_says_of_itself(localmag: RunLocalmag, dem
         demo.weights.stat().st_size, rel=0.1
     )
     assert "localmag chat" in localmag("fit", str(demo.weights)).stderr
+
+
+@mlx_runs
+def test_so_is_an_mlx_build_by_its_name_and_by_its_folder(
+    localmag: RunLocalmag, demo: Demo, tmp_path: Path
+) -> None:
+    folder = tmp_path / "demo-8bit"
+    shutil.copytree(demo.mlx, folder)
+    shutil.copy(demo.tokenizer, folder)
+    for named in (("demo", "--backend", "mlx"), (str(folder),)):
+        done = localmag("fit", *named, "--json")
+        assert done.returncode == 0, done.stderr
+        (plan,) = json.loads(done.stdout)["plans"]
+        assert (plan["fits"], plan["backend"]) == (True, "mlx")
+        (need,) = plan["needs"]
+        assert need["weights"] == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.01)
+        assert need["kv"] == plan["context"] * 5 * 2 * 3 * 32 * 4  # it computes in 32 bits
 
 
 def test_so_is_what_was_imported_by_its_name(localmag: RunLocalmag, demo: Demo, tmp_path: Path) -> None:

@@ -68,10 +68,11 @@ def test_doctor_finds_that_chat_works(
 @mlx_runs
 def test_fit_weighs_what_could_run(without: Callable[..., Run]) -> None:
     run = without("llama_cpp")
-    done = run("fit", "magistral", "--json")
-    plans = json.loads(done.stdout)["plans"]
-    assert {plan["backend"] for plan in plans} == {"mlx"}
-    assert "could not be asked" not in done.stderr
+    for model in ("demo", "magistral"):
+        done = run("fit", model, "--json")
+        plans = json.loads(done.stdout)["plans"]
+        assert {plan["backend"] for plan in plans} == {"mlx"}
+        assert "could not be asked" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from localmag import catalogue
 from localmag.config import KVType
 from localmag.fit import mlx
+from localmag.fit.weights import Weights
 from localmag.shape import Shape
 
 KIB = 2**10
@@ -29,6 +30,6 @@ def test_a_quantized_cache_makes_attention_keep_its_scores() -> None:
 
 
 def test_it_is_all_one_memory() -> None:
-    need = mlx.need(magistral(), 13_260_000_000, 32_768, "f16")
+    need = mlx.need(magistral(), Weights(0, (), (), 13_260_000_000), 32_768, "f16")
     assert need.total == need.weights + need.kv + need.compute + need.process
     assert need.weights == 13_260_000_000
