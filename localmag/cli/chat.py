@@ -141,7 +141,7 @@ def _screen(
                     with suppress(LocalmagError):  # a disk that is full: then it is read again next time
                         talk.keep_context(run.kept_context, threading.Event())
                 open_things.close()  # an earlier conversation's engine, whose memory this one may need
-                gave_way = [said] if (said := what_runs(run)) else []
+                gave_way = [*filter(None, (what_runs(run), *run.installed.notes))]
                 fits = fitted(run, tell=gave_way.append)
                 report(tui.Fitted(fits.spec.context, tuple(gave_way)))
                 sessions = open_things.enter_context(Sessions())

@@ -181,6 +181,8 @@ def _weights(one: Here) -> Check:
             )
         case "refused":
             return Check("weights", f"{one.name}: {one.why}", "note", one.look.todo if one.look else "")
+    if one.look and one.look.images:
+        said += f", its weights for images ({amounts.size(one.look.images)}) not used"
     return Check("weights", said)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from localmag import catalogue, gguf, paths
+from localmag import amounts, catalogue, gguf, paths
 from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, LocalmagError, NotFound
 from localmag.store import cache, inventory, places, rebuild, records
@@ -193,6 +193,8 @@ def _loadable(found: Found, look: Look, model: Model | None, *, name: str, build
     """Raises BadFile if it is not what it claims to be, NotFound for an MLX build without a tokenizer."""
     require_honest(found, look, model)
     tokenizer, notes = _tokenizer(found, model)
+    if look.images:
+        notes += (_without_images(found, look),)
     beside = (found.path if found.backend == "mlx" else found.path.parent) / PROMPT
     prompt = beside if beside.is_file() else (cache.find(model.repo, PROMPT) if model else None)
     if model:
@@ -252,6 +254,13 @@ def _tokenizer(found: Found, model: Model | None) -> tuple[Path, tuple[str, ...]
     note = f"No tekken.json is beside {file}: its tokenizer ({version}) is rebuilt from its own vocabulary"
     own = f"; `{_how_to_complete(model)}` fetches the model's own" if model else ""
     return rebuilt.path, (f"{note}{own}.",)
+
+
+def _without_images(found: Found, look: Look) -> str:
+    return (
+        f"{found.label} has weights for images ({amounts.size(look.images)}), which are not loaded: "
+        "it reads text only, and no image can be given to it."
+    )
 
 
 def _has_no_prompt(model: Model) -> bool:

@@ -133,15 +133,19 @@ def full_vocabulary() -> list[str]:
     return [*vocabulary()[:1_000], *words][:131_072]
 
 
-def mlx(folder: Path, *, bits: int | None = 4, cut: int = 0, **config: Any) -> Path:
-    """An MLX build with one tensor."""
+def mlx(folder: Path, *, bits: int | None = 4, cut: int = 0, images: int = 0, **config: Any) -> Path:
+    """An MLX build with one tensor, and one of so many bytes that is for images."""
     folder.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {"model_type": "mistral", "hidden_size": 5120, "num_hidden_layers": 40} | config
     if bits:
         told["quantization"] = {"group_size": 64, "bits": bits}
     (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
-    table = json.dumps({"w": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]}}).encode()
-    whole = struct.pack("<Q", len(table)) + table + bytes(64)
+    tensors = {"w": {"dtype": "U8", "shape": [64], "data_offsets": [0, 64]}}
+    if images:
+        name = "vision_tower.transformer.layers.0.attention.q_proj.weight"
+        tensors[name] = {"dtype": "U8", "shape": [images], "data_offsets": [64, 64 + images]}
+    table = json.dumps(tensors).encode()
+    whole = struct.pack("<Q", len(table)) + table + bytes(64 + images)
     (folder / "model.safetensors").write_bytes(whole[: len(whole) - cut])
     return folder
 

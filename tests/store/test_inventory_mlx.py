@@ -36,6 +36,27 @@ def test_an_mlx_build_is_listed_with_its_bits_and_located_with_all_that_goes_wit
     assert store.newest(["mlx"]) == "magistral"
 
 
+def test_weights_for_images_are_named_and_never_dropped_in_silence(home: Path) -> None:
+    folder = mlx(studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit", images=2_500_000)
+    (folder / "tekken.json").write_bytes(b"{}")
+    for _ in ("seen", "remembered"):
+        look = listed()["magistral:4bit"].look
+        assert look and look.images == 2_500_000
+    for name in ("magistral", str(folder)):
+        (note,) = store.locate(name).notes
+        assert "has weights for images (2.5 MB), which are not loaded" in note
+        assert "no image can be given" in note
+
+
+def test_a_build_without_them_is_not_remarked_on(home: Path) -> None:
+    """Also where its config.json still speaks of a vision tower."""
+    folder = mlx(
+        studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit", vision_config={"hidden_size": 9}
+    )
+    (folder / "tekken.json").write_bytes(b"{}")
+    assert store.locate("magistral").notes == ()
+
+
 def test_the_backend_decides_which_copy_is_meant(home: Path) -> None:
     folder = mlx(studio(home, "lmstudio-community") / "Magistral-Small-2509-MLX-4bit")
     gguf = magistral(studio(home) / "Magistral-Small-2509-Q8_0.gguf")
