@@ -92,14 +92,11 @@ def show(
         return
     for line in _card(found):
         say(line)
-    for build in builds:
-        one = best.get(build)
-        amount = _bytes(one) if one and one.usable else _expected(build)
-        facts = f"{amount:>8}  {_bits(found, build):>10}  {build.backend:<9}"
-        say(f"  {build.quant:<6}  {facts}  {_place(build, one)}")
+    for line in columns([_row(found, build, best.get(build)) for build in builds], right=(1, 2)):
+        say(one_line(line))
     for one in copies:
         if one is not best.get(one.build) or one.build is None:
-            say(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})")
+            say(one_line(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})"))
 
 
 def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool) -> None:
@@ -313,16 +310,15 @@ def _stated(shape: dict[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in shape.items())
 
 
-def _expected(build: Build) -> str:
-    return f"{build.gigabytes:.1f} GB" if build.gigabytes else ""
-
-
-def _bits(model: Model, build: Build) -> str:
-    """Bits per weight; empty where the catalogue has no shape."""
-    return f"{model.bits(build):.2f} bits" if model.shape else ""
-
-
-def _place(build: Build, one: Here | None) -> str:
-    if one:
-        return f"{_state(one)} ({_short(one.path)})"
-    return f"from {build.repo}" + ("" if build.confirmed else ", its name unconfirmed")
+def _row(model: Model, build: Build, one: Here | None) -> tuple[str, ...]:
+    """A build and its best copy here, or where it would come from."""
+    expected = amounts.size(build.gigabytes * 1e9) if build.gigabytes else ""
+    bits = f"{model.bits(build):.2f} bits" if model.shape else ""  # per weight
+    place = f"from {build.repo}" + ("" if build.confirmed else ", its name unconfirmed")
+    return (
+        f"  {build.quant}",
+        _bytes(one) if one and one.usable else expected,
+        bits,
+        build.backend,
+        f"{_state(one)} ({_short(one.path)})" if one else place,
+    )

@@ -17,10 +17,13 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_an_unknown_one_is_told_which_there_are() -> None:
-    done = bench("tools.bench", "nope")
-    assert done.returncode == 1
-    assert all(name in done.stderr for name in ("nope", *NAMES))
+@pytest.mark.parametrize(
+    ("program", "names"), [("tools.bench", NAMES), ("tools.bench.fit", ("small", "asked", "full"))]
+)
+def test_an_unknown_one_is_told_which_there_are(program: str, names: tuple[str, ...]) -> None:
+    done = bench(program, "nope")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert all(name in done.stderr for name in ("nope", *names))
 
 
 def test_every_name_has_its_rows() -> None:

@@ -1,1 +1,1 @@
-"""Side-by-side timings, as ratios: `python -m tools.bench [startup paint decode cancel pull]`."""
+"""Side-by-side timings, as ratios: `python -m tools.bench [NAME]...`."""

@@ -1,6 +1,8 @@
 """What `localmag fit` predicts beside what llama.cpp reports and what the engine's process really holds.
 
-    make bench-fit                 small and middle shapes, and what llama.cpp says of the full 24 billion
+    make bench-fit                 small and asked, one after the other
+    make bench-fit ARGS=small      middle shapes, loaded
+    make bench-fit ARGS=asked      models of the catalogue, as llama.cpp would lay them out
     make bench-fit ARGS=full       the full 24 billion, loaded (14.3 GB of disk, 20 GB of memory)
 
 Each configuration runs in the engine's own process with the full Tekken vocabulary, as a chat would run it.
@@ -210,10 +212,13 @@ HEAD = ("shape, mix", "context", "KV", "weights", "KV cache", "compute", "error"
 
 
 def main() -> None:
-    configurations = {"full": FULL, "asked": ASKED, "small": SMALL}.get(" ".join(sys.argv[1:]), SMALL + ASKED)
+    sets = {"": SMALL + ASKED, "small": SMALL, "asked": ASKED, "full": FULL}
+    name = " ".join(sys.argv[1:])
+    if name not in sets:
+        sys.exit(f"There are no configurations {name!r}. Name one of: {', '.join(filter(None, sets))}.")
     print("MiB, predicted / measured\n")
     print("| " + " | ".join(HEAD) + " |\n|" + "---|" * len(HEAD))
-    for cells in rows(configurations):
+    for cells in rows(sets[name]):
         print("| " + " | ".join(cells) + " |", flush=True)
 
 

@@ -119,8 +119,3 @@ def _home(hub: Hub, folder: Path) -> dict[str, str]:
         "HF_HOME": str(folder / "hf"),
         "LOCALMAG_HOME": str(folder / "localmag"),
     }
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print("| " + " | ".join(row) + " |", flush=True)
