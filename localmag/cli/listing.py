@@ -97,6 +97,9 @@ def show(
     for one in copies:
         if one is not best.get(one.build) or one.build is None:
             say(one_line(f"  {one.name}  {_bytes(one)}  {_state(one)} ({_short(one.path)})"))
+    for one in copies:
+        if said := _images(one):
+            say(one_line(f"  {one.name}  for images: {said}"))
 
 
 def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool) -> None:
@@ -117,6 +120,7 @@ def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool)
             "quant": one.quant,
             "context": f"{look.context:,} tokens" if look and look.context > 0 else "",
             "shape": _stated(look.shape) if look else "",
+            "for images": _images(one),
         }
         say(one_line(one.name))
         for key, fact in facts.items():
@@ -269,7 +273,15 @@ def _entry(one: Here) -> dict[str, object]:
         "total_bytes": one.total,
         "path": str(one.path),
         "tokenizer": "own" if one.own_tokenizer else "rebuilt",
+        "unused_image_bytes": one.look.images if one.look else 0,
     }
+
+
+def _images(one: Here) -> str:
+    """Of an MLX build that could see; "" for any other."""
+    if not one.look or not one.look.images:
+        return ""
+    return f"{amounts.size(one.look.images)} of its weights, not used: it reads text only"
 
 
 def _card(model: Model) -> list[str]:
