@@ -8,6 +8,7 @@ the model wrote is kept, and links show where they lead.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 
@@ -123,16 +124,15 @@ def _is_maths(text: str) -> bool:
 
 
 def _block_maths(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    first = state.src[state.bMarks[start] + state.tShift[start] : state.eMarks[start]]
-    closer = _CLOSER.get(first[:2])
-    if closer is None or first[:2] == "\\(":
+    begin = state.bMarks[start] + state.tShift[start]
+    opener = state.src[begin : begin + 2]
+    closer = _CLOSER.get(opener)
+    if closer is None or opener == "\\(":
         return False
-    line, text = start, first[2:]
-    while not text.rstrip().endswith(closer):
-        line += 1
-        if closer in text or line >= end:
-            return False
-        text = state.src[state.bMarks[line] : state.eMarks[line]]
+    closed = state.src.find(closer, begin + 2, state.eMarks[end - 1])
+    line = bisect_right(state.bMarks, closed, start, end) - 1
+    if closed < 0 or not state.src[closed : state.eMarks[line]].rstrip().endswith(closer):
+        return False
     source = state.getLines(start, line + 1, state.blkIndent, False).strip()
     if closer == "$$" and not _is_maths(source[2:-2]):
         return False

@@ -107,6 +107,12 @@ def test_a_table_is_aligned() -> None:
     assert rows[2].index("22") + 1 == rows[3].index("4")
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("mark", ["\\[", "$$", "\\("])
+def test_formulas_that_are_opened_again_and_again_do_not_hold_up_the_screen(mark: str) -> None:
+    assert "".join(drawn("\n".join([mark] * 10_000))).replace(" ", "") == mark * 10_000
+
+
 VISIBLE = r"a * ** _ ` ``` - 1. > # | |- --- [ ]( ) ![ $ $$ \ \( \) \[ \] < > ~~ 日本 👍 &amp; ==".split()
 MATHS = r"\frac{ \boxed{ } ^ _ x".split()
 MARKS = st.lists(
