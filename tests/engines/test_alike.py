@@ -11,11 +11,13 @@ from itertools import takewhile
 
 import numpy as np
 import pytest
+from mistral_common.protocol.instruct.messages import UserMessage
 
 from localmag.engines import EngineSpec
 from localmag.engines.local import LocalEngine
 from localmag.prompt import Codec
 from localmag.types import Done, Event, Prefill, ThinkingClosed, Timing, Turn
+from tests.cli.test_dry_run import HOSTILE, theirs
 from tests.engines.conftest import mlx_runs
 from tests.engines.hosting import GREEDY, asking
 
@@ -36,11 +38,32 @@ def test_the_same_events_but_for_time_and_progress(demo_f16: EngineSpec, demo_bf
     from localmag.engines.mlx import Mlx
 
     codec = Codec.load(demo_f16.tokenizer)
-    with closing(LlamaCpp(demo_f16)) as ours, closing(Mlx(demo_bf16)) as theirs:
+    with closing(LlamaCpp(demo_f16)) as first, closing(Mlx(demo_bf16)) as second:
         for turn in questions(3):
-            told = [list(LocalEngine(model, codec).reply(turn, NEVER)) for model in (ours, theirs)]
-            first, second = ([_timeless(e) for e in events if not isinstance(e, Prefill)] for events in told)
-            assert first == second
+            told = [list(LocalEngine(model, codec).reply(turn, NEVER)) for model in (first, second)]
+            ours, others = ([_timeless(e) for e in events if not isinstance(e, Prefill)] for events in told)
+            assert ours == others
+
+
+@mlx_runs
+def test_what_is_typed_reaches_the_weights_as_the_ids_of_mistral_common(
+    demo_f16: EngineSpec, demo_bf16: EngineSpec
+) -> None:
+    """Control tokens spelled out are text for both engines, as is all else that somebody may paste."""
+    from localmag.engines.llamacpp import LlamaCpp
+    from localmag.engines.mlx import Mlx
+
+    codec = Codec.load(demo_f16.tokenizer)
+    texts = [text for text in HOSTILE if text.encode(errors="replace") == text.encode(errors="ignore")]
+    assert len(texts) == len(HOSTILE) - 2  # those that hold halves of surrogate pairs
+    with closing(LlamaCpp(demo_f16)) as llama, closing(Mlx(demo_bf16)) as mlx:
+        for text in (*texts, "".join(texts)):
+            ids = theirs(UserMessage(content=text))
+            for model in (llama, mlx):
+                *_, done = LocalEngine(model, codec).reply(asking(text, most=3), NEVER)
+                assert isinstance(done, Done)
+                assert done.usage.prompt_tokens == len(ids)
+                assert model.held[: len(ids)] == ids
 
 
 def _timeless(event: Event) -> Event:
