@@ -35,9 +35,9 @@ class Limits:
 def limits(facts: Mapping[str, str | int]) -> Limits | None:
     """What to set, from mx.device_info(); None for a device that states no working set, which a CPU is.
 
-    The working set is about two thirds of the memory up to 36 GB and more than three quarters above. Whoever
-    has raised it (sysctl iogpu.wired_limit_mb) may have left the system nothing: a sixteenth of the memory,
-    at least 2 GiB, stays with it.
+    The working set is two thirds of the memory of small Macs, and up to five sixths of that of large ones
+    (tests/macs.py has what is on record). Whoever has raised it (sysctl iogpu.wired_limit_mb) may have left
+    the system nothing: a sixteenth of the memory, at least 2 GiB, stays with it.
 
     Of freed buffers as much is kept as the chunks of a prompt take and give back over and over: buffers that
     come and go are the other half of those panics (mlx #3186). More would be held for nothing.

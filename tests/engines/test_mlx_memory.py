@@ -5,41 +5,54 @@ from __future__ import annotations
 import psutil
 import pytest
 
-from localmag.engines import mlx_memory
+from localmag.engines import devices, mlx_memory
 from localmag.engines.mlx_memory import GIB, Limits, limits
+from tests.macs import DEVICES, MIB, RAISED, WORKING_SETS, Facts, Recorded
 
-M2_PRO_32: dict[str, str | int] = {
-    "architecture": "applegpu_g14s",
-    "device_name": "Apple M2 Pro",
-    "max_buffer_length": 17_179_869_184,
-    "max_recommended_working_set_size": 22_906_503_168,
-    "memory_size": 34_359_738_368,
-    "resource_limit": 499_000,
-}
-M4_MAX_128: dict[str, str | int] = {
-    "architecture": "applegpu_g16s",
-    "device_name": "Apple M4 Max",
-    "max_buffer_length": 86_586_540_032,
-    "max_recommended_working_set_size": 115_448_725_504,
-    "memory_size": 137_438_953_472,
-    "resource_limit": 499_000,
-}
-LINUX: dict[str, str | int] = {"architecture": "x86_64", "device_name": "AMD EPYC"}
+LINUX: Facts = {"architecture": "x86_64", "device_name": "AMD EPYC"}
 
 
-@pytest.mark.parametrize("facts", [M2_PRO_32, M4_MAX_128])
-def test_the_working_set_is_the_limit(facts: dict[str, str | int]) -> None:
+@pytest.mark.parametrize("facts", DEVICES.values(), ids=DEVICES)
+def test_the_working_set_is_the_limit(facts: Facts) -> None:
     found = limits(facts)
-    assert found == Limits(int(facts["max_recommended_working_set_size"]), GIB)
+    assert found
+    assert found.memory == facts["max_recommended_working_set_size"]
+    assert found.cache == min(GIB, found.memory // 16)
 
 
-@pytest.mark.parametrize("facts", [M2_PRO_32, M4_MAX_128])
-def test_raised_beyond_reason_it_leaves_the_system_its_share(facts: dict[str, str | int]) -> None:
+@pytest.mark.parametrize("mac", WORKING_SETS, ids=lambda mac: f"{mac.chip}, {mac.memory // GIB} GB")
+def test_so_it_is_on_every_mac_that_is_on_record(mac: Recorded) -> None:
+    found = limits({"max_recommended_working_set_size": mac.working_set, "memory_size": mac.memory})
+    assert found
+    assert found.memory == mac.working_set
+    assert mac.memory - found.memory >= mac.memory // 8  # what is left to everything else
+
+
+def test_a_limit_that_the_owner_raised_counts_as_far_as_it_leaves_the_system_its_share() -> None:
+    within, beyond = (limits(facts) for facts in RAISED.values())
+    assert within == Limits(57_344 * MIB, GIB)
+    assert beyond == Limits(120 * GIB, GIB)
+
+
+@pytest.mark.parametrize("facts", DEVICES.values(), ids=DEVICES)
+def test_raised_beyond_reason_it_leaves_the_system_its_share(facts: Facts) -> None:
     """What `sysctl iogpu.wired_limit_mb` sets may be any number."""
     total = int(facts["memory_size"])
     found = limits(facts | {"max_recommended_working_set_size": total})
     assert found
     assert found.memory == total - max(2 * GIB, total // 16)
+
+
+@pytest.mark.parametrize("facts", DEVICES.values(), ids=DEVICES)
+def test_no_array_of_magistral_is_larger_than_metal_allows_one_to_be(facts: Facts) -> None:
+    """On Macs that could hold it at all: the largest is the embedding of a build in 16 bits."""
+    largest = 131_072 * 5_120 * 2
+    assert largest < int(facts["max_buffer_length"])
+
+
+def test_the_program_hears_of_the_gpu_what_it_needs() -> None:
+    assert devices.metal(DEVICES["48 GB"]) == {"name": "Apple M4 Pro", "working_set": 40_200_896_512}
+    assert devices.metal(LINUX) == devices.metal({"max_recommended_working_set_size": 0}) == {}
 
 
 def test_a_small_mac_keeps_few_freed_buffers() -> None:

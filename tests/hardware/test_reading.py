@@ -13,6 +13,7 @@ from localmag.hardware.probes import Output, Probes
 from localmag.hardware.reading import read, working_set
 from tests.hardware import machines
 from tests.hardware.machines import GIB, MIB, ggml, metal, sysctl
+from tests.macs import DEVICES, WORKING_SETS, Facts, Recorded
 
 
 def notes(machine: Machine) -> str:
@@ -239,6 +240,17 @@ def test_the_estimate_is_what_macos_14_gives(memory: int, printed: int) -> None:
 @pytest.mark.parametrize(("memory", "printed"), [(16, 12123), (128, 110100)])
 def test_the_estimate_is_not_above_what_newer_ones_give(memory: int, printed: int) -> None:
     assert working_set(memory * GIB) // MIB <= printed
+
+
+@pytest.mark.parametrize("mac", WORKING_SETS, ids=lambda mac: f"{mac.chip}, {mac.memory // GIB} GB")
+def test_the_estimate_is_above_nothing_on_record(mac: Recorded) -> None:
+    assert 0.85 * mac.working_set <= working_set(mac.memory) <= mac.working_set
+
+
+@pytest.mark.parametrize("facts", DEVICES.values(), ids=DEVICES)
+def test_nor_above_what_mlx_was_told(facts: Facts) -> None:
+    told = int(facts["max_recommended_working_set_size"])
+    assert 0.83 * told <= working_set(int(facts["memory_size"])) <= told
 
 
 def test_an_intel_python_on_apple_silicon_is_told() -> None:
