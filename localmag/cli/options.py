@@ -213,10 +213,11 @@ def _require_spoken(found: store.Installed) -> None:
 
 
 def how_to_get_magistral() -> str:
-    """One sentence: the command that fetches the real thing."""
+    """One sentence: the command that fetches the real thing, and about how much that is."""
     model, _ = catalogue.find(catalogue.NEWEST)
-    size = model.build().gigabytes
-    return f"To get {model.title}, run `localmag pull {catalogue.NEWEST}` ({size:.1f} GB)."
+    able = select.host().able()
+    build = next((build for build in model.builds if build.backend in able), model.build())
+    return f"To get {model.title}, run `localmag pull {catalogue.NEWEST}` ({build.gigabytes:.1f} GB)."
 
 
 def _first(*choices: float | None) -> float:
