@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import psutil
 
 from localmag.errors import DoesNotFit
-from localmag.hardware.limits import memory_limit
+from localmag.hardware.limits import addresses, memory_limit
 
 GIB = 2**30
+_THREADS = GIB // 2  # addresses that stacks and allocators of threads to come will take
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,13 @@ def free() -> int:
     """Bytes that may be taken where no device states a limit: what this machine, or its container, has free.
 
     A sixteenth of the memory, at least 1 GiB, is left alone. A CPU is refused nothing: allocations succeed,
-    and end the process when they are used.
+    and end the process when they are used, or at once where `ulimit -v` leaves no addresses for them.
     """
     memory = psutil.virtual_memory()
-    limit = memory_limit()
+    limit, space = memory_limit(), addresses()
     available = min(memory.available, limit.free) if limit else memory.available
-    return max(0, available - max(GIB, memory.total // 16))
+    room = available - max(GIB, memory.total // 16)
+    return max(0, room if space is None else min(room, space - _THREADS))
 
 
 def does_not_fit(name: str, context: int, needed: int, room: int) -> DoesNotFit:

@@ -1,7 +1,11 @@
-"""What a container, a service or a session may use of the memory: Linux control groups, both versions."""
+"""What a container, a service or a session may use of the memory: Linux control groups, both versions.
+
+And what `ulimit -v` leaves a process of addresses.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,20 @@ def memory_limit(root: Path = _ROOT, own: Path = _OWN) -> Limit | None:
     if not found:
         return None
     return Limit(min(limit.total for limit in found), min(limit.free for limit in found))
+
+
+def addresses() -> int | None:
+    """Bytes of addresses that this process may still take, None without a limit. Linux alone keeps to one."""
+    if sys.platform != "linux":
+        return None
+    import resource
+
+    import psutil
+
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most == resource.RLIM_INFINITY:
+        return None
+    return max(0, most - int(psutil.Process().memory_info().vms))
 
 
 def _groups(root: Path, own: Path) -> Iterator[Path]:

@@ -237,7 +237,7 @@ def test_eight_bits_hardly_differ_from_sixteen(tiny_mlx: EngineSpec) -> None:
 # ── Memory ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("context", [1 << 30, 1 << 40])
+@pytest.mark.parametrize("context", [1 << 30, 1 << 31, 1 << 40, 1 << 62])
 def test_a_context_that_memory_does_not_hold(tiny_mlx: EngineSpec, context: int) -> None:
     with pytest.raises(DoesNotFit, match=f"{context:,} tokens") as raised:
         Mlx(replace(tiny_mlx, context=context))
@@ -270,6 +270,25 @@ def test_a_prompt_that_takes_more_than_the_working_set_is_an_error_and_the_model
             ids_of(model, PROMPT, 5)
         model._limits = mlx_memory.Limits(10**9, 10**8)
         assert ids_of(model, PROMPT[:10], 5) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere `ulimit -v` is not kept to")
+def test_addresses_that_ulimit_does_not_leave_are_not_asked_for(tiny_mlx: EngineSpec) -> None:
+    """MLX ends the process where it gets none."""
+    code = (
+        "import resource, sys; from pathlib import Path; from localmag.engines import EngineSpec;"
+        "from localmag.engines.mlx import Mlx; from localmag.errors import DoesNotFit;"
+        "from localmag.hardware.limits import addresses;"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 40, 1 << 40)); used = (1 << 40) - addresses();"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), used + (1 << 30)));"
+        "weights, tokenizer = map(Path, sys.argv[1:])\n"
+        "for context in (512, 1 << 22):\n"
+        "    try: Mlx(EngineSpec('mlx', weights, tokenizer, context)).close(); print('loads')\n"
+        "    except DoesNotFit: print('does not fit')"
+    )
+    command = [sys.executable, "-c", code, str(tiny_mlx.weights), str(tiny_mlx.tokenizer)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split("\n") == ["loads", "does not fit", ""]
 
 
 def test_as_many_files_may_be_opened_as_before() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,13 @@ def test_nonsense_is_no_limit(root: Path, text: str) -> None:
 
 def test_systems_without_control_groups_have_no_limit(tmp_path: Path) -> None:
     assert memory_limit(tmp_path / "none", tmp_path / "neither") is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit is none, or not kept to")
+def test_addresses_are_what_ulimit_leaves() -> None:
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30));"
+        "from localmag.hardware.limits import addresses; print(addresses())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert 6 << 30 < int(said) < 8 << 30
