@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from localmag import catalogue
 from localmag.cli.options import Run, how_to_get_magistral
 from localmag.cli.output import dispensable, say_error, warn
+from localmag.engines import select, selection
 from localmag.errors import LocalmagError, WrongUsage
 from localmag.types import Message
 
@@ -62,7 +63,11 @@ def say_what_runs(run: Run) -> None:
     """Nobody should take the demo for Magistral, or wonder why one backend runs and not the other."""
     if said := what_runs(run):
         warn(said)
-    if run.stands_in:
+    if not run.stands_in:
+        return
+    if lies := selection.idle(select.host()):
+        warn(f"The bundled demo answers. {lies.what} {lies.todo}")
+    else:
         warn(f"No Magistral is on this machine yet, so the bundled demo answers. {how_to_get_magistral()}")
 
 

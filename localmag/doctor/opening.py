@@ -47,7 +47,9 @@ def opening(
     if why := too_large(opened, settings, found):
         todo = f"Run `localmag fit {opened.model}` to see what does."
         told.append(Check("chat", f"{name} does not fit: {why}", "problem", todo))
-    if not wanted:
+    if not wanted and (lies := selection.idle(host)):
+        told.append(Check("chat", lies.what, "note", lies.todo))
+    elif not wanted:
         todo = f"Run `localmag pull {catalogue.NEWEST}` to fetch it."
         told.append(Check("chat", f"{newest.title} is not here yet.", "note", todo))
     return choice, told

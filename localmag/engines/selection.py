@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from localmag import store
 from localmag.engines import select
 from localmag.engines.select import Choice, Host
-from localmag.hardware import Machine
-from localmag.store import Installed, Meant
+from localmag.hardware import Machine, Note
+from localmag.store import Installed, Meant, NotHere
 
 
 def ready(
@@ -23,7 +23,8 @@ def ready(
     `wanted` is a backend's name or "auto"; a quant that only one backend has implies it. `machine` is asked
     only where two backends could run what is here, which takes half a second.
 
-    Raises what `select.choose` and `store.locate` do.
+    Raises what `select.choose` and `store.locate` do. Where a build is here that only what is missing could
+    run, the error has the command that brings that, too.
     """
     meant = store.meant(name, quant)
     choice = select.choose(
@@ -34,7 +35,28 @@ def ready(
         too_large=too_large(meant, host, wanted, machine or _machine),
         model=meant.title,
     )
-    return choice, meant.ready(choice.backend)
+    try:
+        return choice, meant.ready(choice.backend)
+    except NotHere as exc:
+        if how := _remedy(host, meant.here):
+            todo = f"Run `{how}`, which brings what runs that one; or {exc.todo[:1].lower()}{exc.todo[1:]}"
+            raise NotHere(exc.what, todo, exc.model, exc.quant) from exc
+        raise
+
+
+def idle(host: Host) -> Note | None:
+    """On a model of the catalogue that is here and cannot be run for want of a package, if there is one."""
+    missing = [runner for runner in host.obstacles if runner in host.remedies]
+    if not missing or (name := store.newest(missing)) is None:
+        return None
+    here = store.meant(name).here
+    runner = next(runner for runner in missing if runner in here)
+    what = f"{name} is here, and cannot be run: {host.obstacles[runner]}."
+    return Note(what, f"Run `{host.remedies[runner]}`.")
+
+
+def _remedy(host: Host, here: Collection[str]) -> str:
+    return next((host.remedies[r] for r in select.RUNNERS if r in here and r in host.remedies), "")
 
 
 def too_large(meant: Meant, host: Host, wanted: str, machine: Callable[[], Machine]) -> set[str]:

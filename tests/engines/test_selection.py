@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from localmag.engines.select import Host
-from localmag.engines.selection import ready
+from localmag.engines.selection import idle, ready
 from localmag.errors import NotFound, WrongUsage
 from localmag.hardware import Machine
 from localmag.hardware.reading import read
@@ -114,3 +114,28 @@ def test_the_demo_asks_nothing_of_the_machine() -> None:
     assert (choice.backend, found.model) == ("mlx", "demo")
     choice, found = ready("demo", None, "auto", PC, never)
     assert (choice.backend, found.model) == ("llama.cpp", "demo")
+
+
+NO_LLAMA = Host(True, {"llama.cpp": "llama_cpp is not installed"}, {"llama.cpp": "make install"})
+
+
+def test_a_gguf_on_a_mac_without_llama_cpp_lies_idle_and_the_command_is_named(studio: Path) -> None:
+    gguf(studio)
+    found = idle(NO_LLAMA)
+    assert found
+    assert found.what == "magistral is here, and cannot be run: llama_cpp is not installed."
+    assert found.todo == "Run `make install`."
+    assert idle(MAC) is None
+    with pytest.raises(NotHere, match=r"is not one for mlx") as raised:
+        ready("magistral", None, "auto", NO_LLAMA, never)
+    assert "Run `make install`" in raised.value.todo
+    assert "localmag pull magistral" in raised.value.todo
+
+
+def test_where_nothing_lies_idle_nothing_is_said(studio: Path) -> None:
+    assert idle(NO_LLAMA) is None
+    for_mlx(studio)
+    assert idle(NO_LLAMA) is None
+    with pytest.raises(NotHere) as raised:
+        ready("magistral:1.1", None, "auto", NO_LLAMA, never)
+    assert "make install" not in raised.value.todo

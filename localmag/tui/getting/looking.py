@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from localmag import amounts, catalogue, fit
 from localmag.catalogue import Build, Model
-from localmag.engines import select
+from localmag.engines import select, selection
 from localmag.engines.advice import Advice, advise, runnable
 from localmag.engines.select import Host
 from localmag.errors import NotFound, WrongUsage
@@ -40,7 +40,9 @@ def sight(machine: Machine, host: Host | None = None, ask: Wish | None = None) -
         for plan in plans[name]
     ]
     offers += [o for model in catalogue.models() if model.shape is None for o in _unweighed(model, there)]
-    return Sight(told(machine), tuple(offers), tuple(_notes(machine, asked, advised, ask)))
+    lies = selection.idle(host)
+    notes = [f"{lies.what} {lies.todo}"] if lies else []
+    return Sight(told(machine), tuple(offers), (*notes, *_notes(machine, asked, advised, ask)))
 
 
 def _advised(model: Model, machine: Machine, host: Host, ask: Wish) -> Advice | None:
