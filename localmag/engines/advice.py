@@ -23,7 +23,8 @@ class Advice:
     """Every build of a model that was asked about, weighed, the one to take first; `smaller` is the largest
     other model that would write as fast as people read, where this one does not hold or is slow.
 
-    `choice` is the backend to run it; None if nothing that is installed can, and `obstacle` says why.
+    `choice` is the backend to run it; None if nothing that is installed can, and `obstacle` says why and what to
+    do.
     """
 
     plans: tuple[Plan, ...]
@@ -90,7 +91,7 @@ def advise(
     except WrongUsage as exc:
         if not named:
             raise
-        return Advice(plans, smaller, None, exc.what)
+        return Advice(plans, smaller, None, str(exc))
     return Advice(_first(choice.backend, plans), smaller, choice)
 
 
