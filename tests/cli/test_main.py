@@ -23,7 +23,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="done with POSIX sign
 
 
 def talking(talker: Path, *words: str) -> subprocess.Popen[bytes]:
-    """`ask`, in the middle of an answer that has no end."""
+    """`ask`, in the middle of a line of an answer that has no end."""
     process = subprocess.Popen(
         [*PROGRAM, "ask", str(talker), *TALK, *words],
         stdin=subprocess.DEVNULL,
@@ -31,7 +31,10 @@ def talking(talker: Path, *words: str) -> subprocess.Popen[bytes]:
         stderr=subprocess.PIPE,
     )
     assert process.stdout
-    assert process.stdout.read(100), process.communicate()[1]
+    said = process.stdout.read(100)
+    while said.endswith(b"\n"):
+        said = process.stdout.read(1)
+    assert said, process.communicate()[1]
     return process
 
 
