@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import RunLocalmag
+from tests.engines.conftest import mlx_runs
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,10 @@ from tests.conftest import RunLocalmag
         ["--max-tokens", "0"],
         ["--ctx", "1"],
         ["--ctx", "-5"],
+        ["--ctx", "67108864"],
+        ["--ctx", "1099511627776"],
+        ["--ctx", "1048576", "--backend", "llama.cpp"],
+        pytest.param(["--ctx", "1048576", "--backend", "mlx"], marks=mlx_runs),
         ["--seed", "-1"],
         ["--seed", "4294967295"],
     ],
