@@ -486,6 +486,7 @@ def test_the_log_s_lines_tell_the_stage(line: str, said: str) -> None:
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk"),
         ("g++: fatal error: Killed signal terminated program cc1plus", "memory"),
         ("ERROR: No matching distribution found for textual==8.2.8", "package index"),
+        ("ERROR: No matching distribution found for mlx-metal==0.32.4", "macOS 14"),
         ("ERROR: something never seen", "run this again"),
     ],
 )

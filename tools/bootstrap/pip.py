@@ -114,6 +114,10 @@ HINTS = (
         " again.",
     ),
     (
+        r"No matching distribution found for mlx",
+        "MLX takes macOS 14 or newer. Update macOS, then run this again.",
+    ),
+    (
         r"[Cc]onnect|name resolution|No matching distribution|[Tt]ime(d )?out|SSL|[Pp]roxy|Max retries",
         "The package index did not answer, or lacks a package. Check the network and what `pip config list`"
         " says, then run this again; what was fetched is kept.",
