@@ -184,11 +184,22 @@ class Conversation:
         All that is kept of conversations takes at most `most` bytes: of others, it makes way for this one's.
         0 where nothing was kept, see `Engine.keep`. Raises RunFailed where it cannot be written.
         """
-        if self._sessions is None or self.id is None or not self._replied or not most:
+        sessions, id = self._sessions, self.id
+        if sessions is None or id is None or not self._replied or not sessions.has(id):
+            return 0
+        if not most:
+            sessions.tidy_contexts(0, id)
             return 0
         turn = Turn(self.history(), self.setup.sampling, self.setup.max_tokens, self.setup.keep_reasoning)
-        kept = self._engine.keep(contexts.folder(self.id), turn, contexts.room(most), cancel)
-        contexts.tidy(most, self.id)
+        try:
+            kept = self._engine.keep(contexts.folder(id), turn, contexts.room(most), cancel)
+            contexts.used(id)
+        except LocalmagError:
+            if sessions.has(id):
+                raise
+            kept = None
+        finally:  # another window may have removed the conversation meanwhile, and found nothing of this
+            sessions.tidy_contexts(most, id)
         return kept.bytes if kept else 0
 
     def close(self) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from localmag import paths
 from localmag.chat import Conversation
+from localmag.engines.state import State
 from localmag.errors import Cancelled, ContextTooSmall, EngineDied, NotFound, RunFailed, WrongUsage
 from localmag.prompt import Codec
-from localmag.sessions import Outcome, Sessions
+from localmag.sessions import Outcome, Sessions, contexts
 from localmag.stream import fold
 from localmag.types import (
     Cancel,
@@ -306,3 +308,70 @@ def test_without_a_database_nothing_is_kept() -> None:
     assert talk.left_unsent() == ""
     talk.keep_unsent("What is")
     talk.close()
+
+
+# ── What the engine has read ──────────────────────────────────────────────────────────────────────
+
+
+class Keeping(Stage):
+    """Writes a state of 100 bytes, and `meanwhile` something happens."""
+
+    def __init__(self, *scenes: tuple[Event, ...], meanwhile: Callable[[], object] = lambda: None) -> None:
+        super().__init__(*scenes)
+        self.meanwhile = meanwhile
+        self.asked = 0
+
+    def keep(self, folder: Path, turn: Turn, most: int, cancel: Cancel) -> State | None:
+        self.asked += 1
+        self.meanwhile()
+        folder.mkdir(parents=True)
+        (folder / "kv").write_bytes(bytes(100))
+        return State("scripted", "scripted 1", "f16", "", "demo", 1e9, (1, 2), {"kv": (100, "")})
+
+
+def test_what_the_engine_has_read_is_kept(sessions: Sessions) -> None:
+    talk = Conversation.new(sessions, Keeping(REPLY), SETUP)
+    assert talk.keep_context(1_000, NEVER) == 0
+    list(talk.send("One", NEVER))
+    assert talk.keep_context(1_000, NEVER) == 100
+    assert contexts.all_held() == {talk.id: 100}
+
+
+def test_of_a_conversation_that_another_window_removed_nothing_is_kept(sessions: Sessions) -> None:
+    stage = Keeping(REPLY)
+    talk = Conversation.new(sessions, stage, SETUP)
+    list(talk.send("One", NEVER))
+    assert talk.id
+    sessions.remove(talk.id)
+    assert talk.keep_context(1_000, NEVER) == stage.asked == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_one_that_is_removed_while_it_is_kept_leaves_nothing(sessions: Sessions, fails: bool) -> None:
+    def remove() -> None:
+        assert talk.id
+        sessions.remove(talk.id)
+        if fails:
+            raise RunFailed("The context could not be kept (no such folder).", "It is read again.")
+
+    talk = Conversation.new(sessions, Keeping(REPLY, meanwhile=remove), SETUP)
+    list(talk.send("One", NEVER))
+    talk.keep_context(1_000, NEVER)
+    assert not list(paths.contexts().glob("*"))
+
+
+def test_what_was_left_of_others_that_are_gone_goes(sessions: Sessions) -> None:
+    """A program may have been killed before it found that the conversation was gone."""
+    (paths.contexts() / "gone").mkdir(parents=True)
+    talk = Conversation.new(sessions, Keeping(REPLY), SETUP)
+    list(talk.send("One", NEVER))
+    talk.keep_context(1_000, NEVER)
+    assert [path.name for path in paths.contexts().iterdir()] == [talk.id]
+
+
+def test_whoever_wants_none_has_none_left(sessions: Sessions) -> None:
+    talk = Conversation.new(sessions, Keeping(REPLY, REPLY), SETUP)
+    list(talk.send("One", NEVER))
+    assert talk.keep_context(1_000, NEVER)
+    assert talk.keep_context(0, NEVER) == 0
+    assert not list(paths.contexts().iterdir())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -46,17 +48,60 @@ def test_the_one_to_spare_goes_last_however_old(home: Path) -> None:
 
 def test_what_a_killed_program_left_counts_and_goes(home: Path) -> None:
     made("abc.123.new", 100, age=5)
+    made("abc.123.old", 100, age=5)
     made("abc", 100, age=0)
-    contexts.tidy(100, spare="abc")
+    contexts.tidy(1_000, spare="abc")
     assert there() == {"abc"}
     made("abc.123.new", 100, age=5)
     contexts.remove("abc")
     assert there() == set()
 
 
-def test_one_that_cannot_be_removed_is_told(home: Path) -> None:
-    paths.contexts().mkdir()
+def test_what_another_program_is_making_stays_and_does_not_count(home: Path) -> None:
+    made("other.123.new", 100, age=1e9 - time.time())
+    made("abc", 100, age=0)
+    contexts.tidy(100, spare="")
+    assert there() == {"other.123.new", "abc"}
+    assert contexts.all_held() == {"abc": 100}
+
+
+def test_what_a_clock_set_ahead_left_goes_too(home: Path) -> None:
+    made("abc.123.new", 100, age=-3e9)
+    contexts.tidy(100, spare="")
+    assert there() == set()
+
+
+def test_what_is_kept_of_conversations_that_are_gone_goes(home: Path) -> None:
+    made("gone", 100, age=0)
+    made("gone.123.new", 100, age=1e9 - time.time())
+    made("here", 100, age=0)
+    contexts.tidy(1_000, spare="here", gone={"gone"})
+    assert there() == {"here"}
+
+
+def test_what_was_used_last_goes_last(home: Path) -> None:
+    made("used", 100, age=2)
+    made("other", 100, age=1)
+    contexts.used("used")
+    contexts.tidy(100, spare="")
+    assert there() == {"used"}
+
+
+def test_whatever_lies_in_its_place_is_removed(home: Path) -> None:
+    elsewhere = made("elsewhere", 100, age=0)
     (paths.contexts() / "abc").write_text("a file, where a folder was expected")
+    contexts.remove("abc")
+    if sys.platform != "win32":
+        (paths.contexts() / "abc").symlink_to(elsewhere)
+        (paths.contexts() / "abc.1.new").symlink_to("nowhere")
+        contexts.remove("abc")
+    assert there() == {"elsewhere"}
+    assert (elsewhere / "kv").exists()
+
+
+def test_one_that_cannot_be_removed_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made("abc", 100, age=0)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, **_: None)
     with pytest.raises(RunFailed, match="abc"):
         contexts.remove("abc")
 

@@ -140,6 +140,7 @@ def _screen(
                 if talk:
                     with suppress(LocalmagError):  # a disk that is full: then it is read again next time
                         talk.keep_context(run.kept_context, threading.Event())
+                    talk = None
                 open_things.close()  # an earlier conversation's engine, whose memory this one may need
                 gave_way = [*filter(None, (what_runs(run), *run.installed.notes))]
                 fits = fitted(run, tell=gave_way.append)

@@ -23,13 +23,14 @@ from typing import Any
 import localmag
 from localmag import paths
 from localmag.engines import EngineSpec, lastwords
-from localmag.engines.state import State
+from localmag.engines.state import State, clear_up
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Keep, Kept, Loaded, Said, Start, Wire
 from localmag.errors import EngineDied, LocalmagError, RunFailed, WrongUsage
 from localmag.types import Cancel, Done, Event, Loading, Stop, Timing, Turn, Usage
 
 _POLL_S = 0.03  # how often `cancel` is looked at while nothing arrives
 _PATIENCE_S = 10.0  # from a cancel to the end of a reply; a child that takes longer hangs
+_KEEP_S = 60.0  # that keeping a context may take: 6 GB on a slow hard disk
 _LOGS_KEPT = 10
 
 # The child finds this very package, and nothing in the working directory (-P): a stray `random.py` there
@@ -75,14 +76,16 @@ class HostedEngine:
     def keep(self, folder: Path, turn: Turn, most: int, cancel: Cancel) -> State | None:
         """See Engine. None also where no child runs; a `cancel` ends the child.
 
-        Raises what the child raised; EngineDied if its process ended.
+        Raises what the child raised; EngineDied if its process ended; RunFailed, and ends it, if it takes
+        longer than `_KEEP_S`.
         """
         child = self._child
         if child is None or child.has_ended() or child.fraction < 1:
             return None
         number = next(self._numbers)
+        until = time.monotonic() + _KEEP_S
         with child.asked(Keep(number, folder, turn, most)) as frames:
-            while not cancel.is_set():
+            while not cancel.is_set() and time.monotonic() < until:
                 with suppress(queue.Empty):
                     match frames.get(timeout=_POLL_S):
                         case Kept(state=state):
@@ -90,9 +93,16 @@ class HostedEngine:
                         case Failed() as failed:
                             raise failed.error()
                         case None:
+                            clear_up(folder, child.process.pid)
                             raise child.death()
-        child.kill()
-        return None
+        child.close()
+        clear_up(folder, child.process.pid)
+        if cancel.is_set():
+            return None
+        raise RunFailed(
+            f"The context was not kept: that took longer than {_KEEP_S:.0f} seconds.",
+            "Nothing is lost: the conversation is read again when it goes on.",
+        )
 
     @property
     def loaded(self) -> float:

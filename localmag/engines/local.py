@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from localmag.engines import EngineSpec, TokenModel, state
@@ -31,7 +31,8 @@ from localmag.types import (
 class LocalEngine:
     """`load_s`, seconds that loading took, is reported with the first reply, which waited for it.
 
-    So is what is said in `notices`. Only with `spec`, by which the model was made, is a KV state kept.
+    So is what is said in `notices`. Only with `spec`, by which the model was made, is a KV state kept; `kept`
+    is the one that the model began with.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class LocalEngine:
         load_s: float = 0.0,
         *,
         spec: EngineSpec | None = None,
+        kept: State | None = None,
         notices: Sequence[str] = (),
     ) -> None:
         self._model = model
         self._codec = codec
         self._spec = spec
+        self._kept = kept
         self._load_s = load_s
         self._notices = list(notices)
 
@@ -97,9 +100,17 @@ class LocalEngine:
         model, count = self._model, alike(self._model.held, ids)
         if self._spec is None or not count or cancel.is_set():
             return None
-        if model.state_bytes(count) > most or not state.worth_keeping(model, count):
+        if model.state_bytes(count) > most or not state.worth_keeping(model, count, self._on_disk(folder)):
             return None
-        return state.save(model, self._spec, folder, count)
+        self._kept = state.save(model, self._spec, folder, count)
+        return self._kept
+
+    def _on_disk(self, folder: Path) -> int:
+        """How many of the ids that the model holds can be read back already, as was seen when they were."""
+        with suppress(LocalmagError):
+            if self._kept and state.describe(folder) == self._kept:
+                return alike(self._kept.ids, self._model.held)
+        return 0
 
     def close(self) -> None:
         self._model.close()

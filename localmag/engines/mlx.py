@@ -242,8 +242,13 @@ class Mlx:
         self._keep(count)
         if len(self.held) != count or not self._caches.can_forget:
             raise RunFailed("This model's context cannot be kept in part.", "It is read again next time.")
-        with self._foreign():
+        try:
             self._caches.save(folder)
+        except mlx_loading.MLX_ERRORS as exc:
+            raise RunFailed(
+                f"The context could not be written to {folder.parent} ({exc}).",
+                "Check that its disk has room; nothing is lost, it is read again next time.",
+            ) from exc
 
     def load_state(self, folder: Path, ids: Sequence[int]) -> None:
         """See TokenModel."""

@@ -16,9 +16,10 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from localmag import files, gguf, paths
 from localmag.engines import EngineSpec, KVType, TokenModel
@@ -28,6 +29,7 @@ _FORMAT = 1
 _MANIFEST = "state"
 _MOST_MANIFEST = 16 * 2**20  # bytes; the ids of the largest context there is take 2 million
 _KEY_BYTES = 32
+_TRIES = 5  # at putting a state in its place while others do the same
 _SAMPLES, _SAMPLE = 64, 2**16  # bytes of weights that are looked at: all of them would take seconds
 _READ_BACK = 500e6
 """Bytes of a state that a machine checks and reads back per second, at least (SHA-256: 1.2e9 measured)."""
@@ -61,9 +63,13 @@ class State:
         return sum(size for size, _ in self.files.values())
 
 
-def worth_keeping(model: TokenModel, count: int) -> bool:
-    """Whether reading `count` ids back from disk takes less time than the model takes to read them anew."""
-    return not model.rate or model.state_bytes(count) / _READ_BACK < count / model.rate
+def worth_keeping(model: TokenModel, count: int, kept: int = 0) -> bool:
+    """Whether keeping `count` ids saves more time than it takes, of which `kept` are on disk already.
+
+    It takes what reading them back from disk does, and saves what the model takes to read the others anew.
+    """
+    saved = (count - kept) / model.rate if model.rate else float("inf")
+    return count > kept and model.state_bytes(count) / _READ_BACK < saved
 
 
 def save(model: TokenModel, spec: EngineSpec, folder: Path, count: int) -> State:
@@ -72,10 +78,10 @@ def save(model: TokenModel, spec: EngineSpec, folder: Path, count: int) -> State
     The cache forgets what follows them. A state that is there stays whole until the new one is. Raises
     RunFailed where it cannot be written, or the model's cache cannot be cut there.
     """
-    new, old = (folder.with_name(f"{folder.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    new, old = unfinished(folder, os.getpid())
     with _on_disk(folder):
         try:
-            shutil.rmtree(new, ignore_errors=True)
+            _discard(new)
             new.mkdir(mode=0o700, parents=True)
             model.save_state(new, count)
             state = State(
@@ -88,14 +94,47 @@ def save(model: TokenModel, spec: EngineSpec, folder: Path, count: int) -> State
                 ids=tuple(model.held),
                 files={path.name: (path.stat().st_size, _digest(path)) for path in sorted(new.iterdir())},
             )
-            (new / _MANIFEST).write_bytes(_signed(json.dumps(asdict(state) | {"format": _FORMAT}).encode()))
-            if folder.is_dir():
-                folder.rename(old)
-            new.rename(folder)
+            told = json.dumps(asdict(state) | {"format": _FORMAT}).encode()
+            (new / _MANIFEST).write_bytes(_signed(told, _key_to_sign()))
+            _put_in_place(new, folder, old)
         finally:
-            shutil.rmtree(new, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(new)
+            _discard(old)
     return state
+
+
+def unfinished(folder: Path, process: int) -> tuple[Path, Path]:
+    """Where that process makes the state that is to lie in `folder`, and puts the one that lay there."""
+    new, old = (folder.with_name(f"{folder.name}.{process}.{kind}") for kind in ("new", "old"))
+    return new, old
+
+
+def clear_up(folder: Path, process: int) -> None:
+    """Remove what is left of a state that the process, now dead, was making."""
+    for path in unfinished(folder, process):
+        _discard(path)
+
+
+def _put_in_place(new: Path, folder: Path, old: Path) -> None:
+    """Another program may be doing the same: the last one wins."""
+    for left in reversed(range(_TRIES)):
+        _discard(old)
+        with suppress(FileNotFoundError):
+            folder.rename(old)
+        try:
+            new.rename(folder)
+            return
+        except OSError:
+            if not left or not folder.exists():
+                raise
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def load(model: TokenModel, spec: EngineSpec, folder: Path) -> State:
@@ -116,13 +155,28 @@ def load(model: TokenModel, spec: EngineSpec, folder: Path) -> State:
             raise _unusable(f"is of another {what}")
     if state.tokens >= model.context:
         raise _unusable(f"is of {state.tokens:,} tokens, and the context holds {model.context:,}")
-    with _on_disk(folder):
+    try:
+        before = _as_they_are(folder, state)
         for name, (size, digest) in state.files.items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != size or _digest(path) != digest:
                 raise _unusable("is damaged")
         model.load_state(folder, state.ids)
+        if _as_they_are(folder, state) != before:
+            # Another program put its own there after these were checked. Ids that the model does not hold
+            # are not looked for in its cache.
+            model.held.clear()
+            raise _unusable("has just been replaced by another program")
+    except OSError as exc:
+        model.held.clear()
+        raise _unusable(f"cannot be read ({exc.strerror or exc})") from exc
     return state
+
+
+def _as_they_are(folder: Path, state: State) -> list[tuple[int, ...]]:
+    """What changes where a file does, or another takes its place."""
+    about = [(folder / name).stat() for name in (_MANIFEST, *state.files)]
+    return [(file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns) for file in about]
 
 
 def describe(folder: Path) -> State:
@@ -134,18 +188,27 @@ def describe(folder: Path) -> State:
     except OSError as exc:
         raise _unusable(f"cannot be read ({exc.strerror})") from exc
     told, _, signature = signed.rpartition(b"\n")
-    if not hmac.compare_digest(_signature(told), signature):
+    key = _key()
+    if key is None or not hmac.compare_digest(_signature(told, key), signature):
         raise _unusable("is damaged, or was not written here")
-    form = json.loads(told)
+    try:
+        return _state(json.loads(told))
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as exc:
+        raise _unusable("was written by another version of localmag") from exc
+
+
+def _state(form: dict[str, Any]) -> State:
+    """Raises whatever comes of a form that is not ours: signed, it was ours once, not necessarily today."""
     if form.pop("format") != _FORMAT:
-        raise _unusable("was written by another version of localmag")
-    return State(
-        **form
-        | {
-            "ids": tuple(form["ids"]),
-            "files": {name: (size, digest) for name, (size, digest) in form["files"].items()},
-        }
-    )
+        raise ValueError
+    named = {Path(name).name: (size, digest) for name, (size, digest) in form["files"].items()}
+    numbers = [*form["ids"], *(size for size, _ in named.values())]
+    words = [form[name] for name in ("backend", "library", "kv_type", "weights", "build")]
+    if any(type(n) is not int or n < 0 for n in numbers) or any(type(word) is not str for word in words):
+        raise ValueError
+    if not form["ids"] or len(named) != len(form["files"]) or not isinstance(form["saved"], float):
+        raise ValueError
+    return State(**form | {"ids": tuple(form["ids"]), "files": named})
 
 
 def fingerprint(spec: EngineSpec) -> str:
@@ -192,25 +255,48 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _signed(told: bytes) -> bytes:
-    return told + b"\n" + _signature(told)
+def _signed(told: bytes, key: bytes) -> bytes:
+    return told + b"\n" + _signature(told, key)
 
 
-def _signature(told: bytes) -> bytes:
-    return hmac.new(_key(), told, hashlib.sha256).hexdigest().encode()
+def _signature(told: bytes, key: bytes) -> bytes:
+    return hmac.new(key, told, hashlib.sha256).hexdigest().encode()
 
 
-def _key() -> bytes:
-    """Each user has one, made at its first use. Where it was lost, states of before are foreign."""
-    path = paths.data() / "state.key"
+def _key_path() -> Path:
+    return paths.data() / "state.key"
+
+
+def _key() -> bytes | None:
+    """Of this user; None where there is none that can be read: then every state is foreign."""
     try:
-        key = files.read(path, _KEY_BYTES)
-        if len(key) == _KEY_BYTES:
-            return key
-    except FileNotFoundError:
-        pass
+        key = files.read(_key_path(), _KEY_BYTES)
+    except OSError:
+        return None
+    return key if len(key) == _KEY_BYTES else None
+
+
+def _key_to_sign() -> bytes:
+    """Each user has one, made at its first use. Where it was lost, states of before are foreign.
+
+    Raises OSError where there can be none.
+    """
+    if key := _key():
+        return key
+    path = _key_path()
+    if path.is_dir():
+        raise OSError(f"{path} is a folder")
     new = path.with_name(f"{path.name}.{os.getpid()}")
-    new.touch(mode=0o600)
-    new.write_bytes(secrets.token_bytes(_KEY_BYTES))
-    new.replace(path)
-    return files.read(path, _KEY_BYTES)
+    try:
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_bytes(secrets.token_bytes(_KEY_BYTES))
+        with suppress(OSError):  # another program was first, or this disk knows no hard links
+            path.hardlink_to(new)
+        if not _key():
+            new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+    if key := _key():
+        return key
+    raise OSError(f"{path} cannot be read")

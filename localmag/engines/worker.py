@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from localmag.engines import EngineSpec, TokenModel, state
 from localmag.engines.local import LocalEngine
+from localmag.engines.state import State
 from localmag.engines.vocabulary import require_as_many, require_same
 from localmag.engines.wire import Ask, Failed, Frame, Garbled, Halt, Keep, Kept, Loaded, Said, Start, Wire
 from localmag.errors import LocalmagError, NotFound, RunFailed, WrongUsage
@@ -104,21 +105,21 @@ def _load(spec: EngineSpec, outbox: Outbox) -> LocalEngine:
         outbox.put(Loaded(min(fraction, 0.99)))
 
     model = _load_model(spec, on_load, codec)
-    notices = _load_state(model, spec)
-    return LocalEngine(model, codec.result(), time.perf_counter() - began, spec=spec, notices=notices)
+    kept, notices = _load_state(model, spec)
+    load_s = time.perf_counter() - began
+    return LocalEngine(model, codec.result(), load_s, spec=spec, kept=kept, notices=notices)
 
 
-def _load_state(model: TokenModel, spec: EngineSpec) -> list[str]:
+def _load_state(model: TokenModel, spec: EngineSpec) -> tuple[State | None, list[str]]:
     """Begin with what was kept of the conversation; where that cannot be used, say why, and without it."""
     if spec.state is None:
-        return []
+        return None, []
     try:
-        state.load(model, spec, spec.state)
+        return state.load(model, spec, spec.state), []
     except NotFound:
-        return []
+        return None, []
     except LocalmagError as exc:
-        return [str(exc)]
-    return []
+        return None, [str(exc)]
 
 
 def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Future[Codec]) -> TokenModel:

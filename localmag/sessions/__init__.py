@@ -156,6 +156,16 @@ class Sessions:
         contexts.remove(session.id)
         return session
 
+    def tidy_contexts(self, most: int, spare: str) -> None:
+        """See `contexts.tidy`. Conversations are gone that are not here, `spare` too.
+
+        An engine may have been keeping it while another program removed it.
+        """
+        owners = contexts.owners()  # first: a conversation that is begun meanwhile is not among them
+        with self._reading() as db:
+            gone = {id for id in owners if not rows.exists(db, id)}
+        contexts.tidy(most, spare, gone)
+
     # ── Reading ───────────────────────────────────────────────────────────────────────────────────
 
     def load(self, id: str) -> Transcript:
@@ -166,6 +176,11 @@ class Sessions:
             entries = rows.entries(db, session.id)
         system = next((e.message for e in entries if e.message.role == "system"), None)
         return Transcript(session, system, tuple(e for e in entries if e.message.role != "system"))
+
+    def has(self, id: str) -> bool:
+        """Whether the session of this whole id was not removed meanwhile."""
+        with self._reading() as db:
+            return rows.exists(db, id)
 
     def latest(self) -> Session:
         """The session that was last written to. Raises NotFound where there is none."""

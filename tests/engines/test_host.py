@@ -14,6 +14,7 @@ import pytest
 from localmag import paths
 from localmag.engines import EngineSpec, host, state
 from localmag.engines.host import HostedEngine
+from localmag.engines.state import State
 from localmag.errors import BadFile, ContextTooSmall, EngineDied, NotFound, RunFailed
 from localmag.stream import fold
 from localmag.types import Done, Loading, Message, Notice, Prefill, Sampling, Stop, Text, TextDelta, Turn
@@ -342,6 +343,37 @@ def test_an_engine_that_dies_while_it_keeps_leaves_what_was_kept_before(
     with pytest.raises(EngineDied):
         engine.keep(tmp_path / "kept", turn, 10**9, threading.Event())
     assert state.describe(tmp_path / "kept") == before
+    assert not list(tmp_path.glob("kept.*"))
+
+
+@posix
+def test_an_engine_that_hangs_while_it_keeps_is_given_up(
+    hosted: Hosted, scripted: Spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host, "_KEEP_S", 0.5)
+    engine = hosted(scripted(HELLO, save_s=30))
+    turn, pid = said(engine), engine.pid
+    assert pid
+    threading.Timer(0.2, os.kill, (pid, signal.SIGSTOP)).start()
+    with pytest.raises(RunFailed, match="longer than"):
+        engine.keep(tmp_path / "kept", turn, 10**9, threading.Event())
+    assert gone(pid)
+    assert not list(tmp_path.glob("kept*"))
+
+
+def test_what_is_on_disk_already_is_not_written_again(hosted: Hosted, scripted: Spec, tmp_path: Path) -> None:
+    def keep(engine: HostedEngine) -> State | None:
+        return engine.keep(tmp_path / "kept", said(engine), 10**9, threading.Event())
+
+    spec = replace(scripted(HELLO), state=tmp_path / "kept")
+    first, second = hosted(spec), hosted(spec)
+    assert second.keep(tmp_path / "none", said(second), 10**9, threading.Event())
+    assert keep(first)
+    assert keep(first) is None
+    assert keep(hosted(spec)) is None
+    assert keep(second)  # which began with nothing, and knows nothing of what is there
+    (tmp_path / "kept" / "ids.json").write_text("[1]")
+    assert keep(hosted(spec))
 
 
 def test_keeping_ends_when_the_user_does_not_want_to_wait(
@@ -353,4 +385,4 @@ def test_keeping_ends_when_the_user_does_not_want_to_wait(
     began = time.monotonic()
     assert engine.keep(tmp_path / "kept", turn, 10**9, cancel) is None
     assert time.monotonic() - began < 0.3 + SOON
-    assert not (tmp_path / "kept").exists()
+    assert not list(tmp_path.glob("kept*"))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,9 +173,189 @@ def test_a_form_that_changed_without_its_name_is_noticed(make: Make, kept: Path)
     """What is signed is believed, and still held against the model before it is used."""
     signed = (kept / "state").read_bytes().rpartition(b"\n")[0]
     for change in ({"format": 99}, {"backend": "another"}):
-        told = json.dumps(json.loads(signed) | change).encode()
-        (kept / "state").write_bytes(state._signed(told))
+        sign(kept, json.dumps(json.loads(signed) | change).encode())
         refused(make(), kept, "another")
+
+
+def sign(kept: Path, told: bytes) -> None:
+    (kept / "state").write_bytes(state._signed(told, state._key_to_sign()))
+
+
+ODD: list[object] = [
+    None, 7, [], {}, {"format": 1}, {"ids": None}, {"ids": []}, {"ids": [1.5]}, {"ids": ["1"]}, {"ids": [-1]},
+    {"ids": [True]}, {"files": []}, {"files": {"kv": 1}}, {"files": {"kv": ["1", "2"]}}, {"more": 1},
+    {"files": {"a/kv": [1, ""], "b/kv": [1, ""]}}, {"saved": "today"}, {"build": 1}, {"kv_type": None},
+]  # fmt: skip
+
+
+def test_a_form_that_is_odd_and_signed_all_the_same_is_refused(kept: Path) -> None:
+    """As a mistake of an older version may have written it."""
+    signed = json.loads((kept / "state").read_bytes().rpartition(b"\n")[0])
+    for odd in ODD:
+        whole = signed | odd if isinstance(odd, dict) and set(odd) - {"format"} else odd
+        sign(kept, json.dumps(whole).encode())
+        with pytest.raises(BadFile, match="another version"):
+            state.describe(kept)
+    for text in (b"", b"{", b"[" * 99_999, b"\xff", b"NaN"):
+        sign(kept, text)
+        with pytest.raises(BadFile, match="another version"):
+            state.describe(kept)
+
+
+def folder_in_place(path: Path) -> None:
+    path.mkdir()
+
+
+def nothing(path: Path) -> None:
+    """Removed, and not replaced."""
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def larger_than_the_disk(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(100 * 10**9)
+
+
+def around_in_a_circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+INTRUDERS = [
+    folder_in_place, nothing, *(pytest.param(one, marks=posix) for one in (pipe, device, around_in_a_circle)),
+    pytest.param(larger_than_the_disk, marks=pytest.mark.skipif(sys.platform == "win32", reason="no holes")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_what_stands_in_the_place_of_a_file_is_not_read(
+    make: Make, kept: Path, intruder: Callable[[Path], None]
+) -> None:
+    model, spec = make()
+    for path in list(kept.iterdir()):
+        aside = path.rename(kept.parent / "aside")
+        intruder(path)
+        with pytest.raises((BadFile, NotFound)):
+            state.load(model, spec, kept)
+        assert model.held == []
+        path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        aside.rename(path)
+    state.load(model, spec, kept)
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_what_stands_in_the_place_of_the_state_makes_way(
+    make: Make, tmp_path: Path, intruder: Callable[[Path], None]
+) -> None:
+    model, spec = make()
+    run(model, PROMPT, 3)
+    intruder(tmp_path / "kept")
+    state.save(model, spec, tmp_path / "kept", 50)
+    assert state.describe(tmp_path / "kept").tokens == 50
+
+
+@posix
+def test_a_link_in_its_place_makes_way_and_what_it_leads_to_stays(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_text("mine")
+    (tmp_path / "kept").symlink_to("elsewhere")
+    model, spec = make()
+    run(model, PROMPT, 3)
+    state.save(model, spec, tmp_path / "kept", 50)
+    assert not (tmp_path / "kept").is_symlink()
+    assert (tmp_path / "elsewhere" / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_without_a_key_of_ours_every_state_is_foreign(
+    make: Make, kept: Path, intruder: Callable[[Path], None]
+) -> None:
+    key = paths.data() / "state.key"
+    key.unlink()
+    intruder(key)
+    refused(make(), kept, "not written here")
+
+
+def test_a_key_that_was_lost_or_cut_short_is_made_anew(make: Make, kept: Path) -> None:
+    key = paths.data() / "state.key"
+    model, spec = make()
+    run(model, PROMPT, 3)
+    for broken in (None, b"", b"short", bytes(99)):
+        key.unlink() if broken is None else key.write_bytes(broken)
+        state.save(model, spec, kept, 50)
+        assert len(key.read_bytes()) == 32
+        assert state.describe(kept).tokens == 50
+    assert [path.name for path in key.parent.iterdir()] == ["state.key"]
+
+
+def test_where_there_can_be_no_key_nothing_is_kept(make: Make, kept: Path) -> None:
+    before = sorted(path.name for path in kept.parent.iterdir())
+    (paths.data() / "state.key").unlink()
+    (paths.data() / "state.key").mkdir()
+    model, spec = make()
+    run(model, PROMPT, 3)
+    with pytest.raises(RunFailed, match=r"state\.key"):
+        state.save(model, spec, kept, 50)
+    assert sorted(path.name for path in kept.parent.iterdir()) == before
+
+
+def test_two_programs_that_make_the_key_at_once_have_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def while_another_is_quicker(count: int) -> bytes:
+        (paths.data() / "state.key").write_bytes(b"a" * count)
+        return b"b" * count
+
+    monkeypatch.setattr(secrets, "token_bytes", while_another_is_quicker)
+    assert state._key_to_sign() == b"a" * 32
+
+
+def test_one_that_is_replaced_while_it_is_read_is_not_used(
+    make: Make, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the other, of other ids: nothing but the time and the place of the files would tell."""
+    model, spec = make()
+    _, whole = run(model, PROMPT, 20)
+    model, spec = make()
+    load = model.load_state
+
+    def after_another_came(folder: Path, ids: Sequence[int]) -> None:
+        for path in list(folder.iterdir()):
+            path.write_bytes(path.read_bytes())
+        load(folder, ids)
+
+    monkeypatch.setattr(model, "load_state", after_another_came)
+    refused((model, spec), kept, "just been replaced")
+    progress, again = run(model, PROMPT, 20)
+    assert (progress[0].done, again) == (0, whole)
+
+
+def test_of_two_that_are_put_in_place_at_once_one_is_there(
+    make: Make, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, spec = make()
+    run(model, PROMPT, 3)
+    rename = Path.rename
+    others = [50]
+
+    def and_another_is_quicker(self: Path, target: Path) -> Path:
+        if target == kept and others:
+            count = others.pop()
+            monkeypatch.setattr(os, "getpid", lambda: 0)
+            state.save(model, spec, kept, count)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", and_another_is_quicker)
+    state.save(model, spec, kept, 60)
+    assert state.describe(kept).tokens == 60
+    assert [path.name for path in kept.parent.iterdir() if path.name.startswith("kept")] == ["kept"]
 
 
 def test_nothing_there_is_not_found(make: Make, tmp_path: Path) -> None:
@@ -199,3 +382,12 @@ def test_it_is_worth_the_disk_where_reading_anew_takes_longer(make: Make) -> Non
     assert state.worth_keeping(model, len(PROMPT))
     model.rate = 1e12
     assert not state.worth_keeping(model, len(PROMPT))
+
+
+def test_what_is_there_already_is_not_worth_it_again(make: Make) -> None:
+    model, _ = make()
+    run(model, PROMPT, 3)
+    model.rate = 1.0
+    assert state.worth_keeping(model, 50, 49)
+    model.rate = 0.0
+    assert not state.worth_keeping(model, 50, 50)
