@@ -27,6 +27,7 @@ _LEFT_OUT = re.compile(r"rotary_emb\.inv_freq")  # besides those: it is computed
 _OUTPUT = re.compile(r"(?:^|\.)lm_head\.")  # of no use where the embedding is the output layer
 _MOST_CONFIG = 4 * 2**20  # bytes
 _MOST_HEADER = 32 * 2**20  # bytes; true ones are a few hundred thousand
+_MOST_NUMBER = 2**31  # of layers, heads, widths: what is more would not even be counted in floats
 _KEYS = {  # config.json's → fields of a Shape
     "num_hidden_layers": "layers",
     "hidden_size": "width",
@@ -135,11 +136,12 @@ def contents(told: Mapping[str, Any], files: Iterable[Mapping[str, Tensor]]) -> 
     """What tensors with that config.json take."""
     weights = images = 0
     kinds = set()
+    tied = _tied(told)
     for file in files:
         for name, tensor in file.items():
             if IMAGES.search(name):
                 images += tensor.nbytes
-            elif not _LEFT_OUT.search(name) and not (_tied(told) and _OUTPUT.search(name)):
+            elif not _LEFT_OUT.search(name) and not (tied and _OUTPUT.search(name)):
                 weights += tensor.nbytes
                 kinds.add(tensor.dtype)
     # MLX computes in the widest of what meets; two kinds of 16 bits meet in 32.
@@ -169,4 +171,4 @@ def _tied(told: Mapping[str, Any]) -> bool:
 
 
 def _whole(number: object) -> int:
-    return number if type(number) is int and number > 0 else 0
+    return number if type(number) is int and 0 < number <= _MOST_NUMBER else 0

@@ -115,7 +115,7 @@ def test_a_shape_that_is_not_stated_cannot_be_told(tmp_path: Path, missing: str)
     assert mlxfiles.measured(folder_of(tmp_path, config, weight=("BF16", 2))) is None
 
 
-@pytest.mark.parametrize("value", [0, -1, True, 1.5, "40", None, [40]])
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "40", None, [40], 10**400])
 def test_numbers_that_are_none_count_as_not_stated(value: object) -> None:
     assert mlxfiles.shape({"num_hidden_layers": value}).layers == 0
 

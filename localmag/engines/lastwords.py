@@ -22,7 +22,8 @@ _UNCAUGHT = re.compile(
     r"^libc\+\+abi: terminating .*"  # macOS
     r"|^terminate called after .*"  # Linux; what the exception says follows on a line of its own
     r"|^  what\(\):  .*"
-    r"|^(?:CUDA|ROCm|MUSA) error: .*",  # ggml, before it aborts
+    r"|^(?:CUDA|ROCm|MUSA) error: .*"  # ggml, before it aborts
+    r"|^error: .*\(\d+:kIOGPUCommandBuffer\w+\)",  # the same on Metal
     re.MULTILINE,
 )
 

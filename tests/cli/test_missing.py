@@ -29,7 +29,6 @@ def without(localmag: RunLocalmag) -> Callable[..., Run]:
 ONE_IS_MISSING = [
     pytest.param(("llama_cpp",), "mlx", marks=mlx_runs, id="without llama.cpp"),
     pytest.param(("mlx", "mlx_lm"), "llama.cpp", id="without MLX"),
-    pytest.param(("mlx_lm",), "llama.cpp", id="without mlx-lm"),
 ]
 
 

@@ -45,6 +45,11 @@ MEMORY = {
         "CUDA error: out of memory\n  current device: 0, in function alloc at ggml-cuda.cu:521\n"
         "  cuMemCreate(&handle, reserve_size, &prop, 0)\nggml-cuda.cu:106: CUDA error"
     ),
+    "llama.cpp on Metal, ggml-org/llama.cpp #9701": (
+        "ggml_metal_synchronize: error: command buffer 0 failed with status 5\n"
+        "error: Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)\n"
+        "ggml-metal-context.m:235: fatal error"
+    ),
     "Vulkan": (
         "terminate called after throwing an instance of 'vk::OutOfDeviceMemoryError'\n"
         "  what():  vk::Queue::submit: ErrorOutOfDeviceMemory"
@@ -58,6 +63,10 @@ OTHER = {
     ),
     "a CUDA that is amiss": (
         "CUDA error: an illegal memory access was encountered\nggml-cuda.cu:106: CUDA error"
+    ),
+    "another error of Metal": (
+        "error: Caused GPU Timeout Error (00000002:kIOGPUCommandBufferCallbackErrorTimeout)\n"
+        "ggml-metal-context.m:235: fatal error"
     ),
     "a failure survived": "ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 9",
     "an assertion": "GGML_ASSERT(n_tokens > 0) failed",
