@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEAST_CHUNK = 16  # fewer ids at once would read the weights too often for too little
-_CHUNK_S = 0.5  # for progress only: a cancel waits for some of a chunk's layers, not for all
-_AT_ONCE_S = 0.05  # of layers: what MLX has begun cannot be stopped
+_CHUNK_S = 0.5  # for progress only, where a cancel waits for some of a chunk's layers and not for all
+_AT_ONCE_S = 0.1  # what MLX has begun cannot be stopped
 
 
 @dataclass(slots=True)
@@ -139,7 +139,8 @@ class Mlx:
 
         The cache is then as it was.
         """
-        size = int(self.rate * _CHUNK_S) // _LEAST_CHUNK * _LEAST_CHUNK
+        seconds = _CHUNK_S if self._caches.can_forget else _AT_ONCE_S
+        size = int(self.rate * seconds) // _LEAST_CHUNK * _LEAST_CHUNK
         start = len(self.held)
         chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
         began = time.perf_counter()
