@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from localmag import store
+from localmag import mlxfiles, store
 from localmag.cli.fitting import fitted
 from localmag.cli.options import Run
 from localmag.engines import EngineSpec, select
 from localmag.errors import BadFile, DoesNotFit
+from localmag.fit import mlx
+from localmag.fit.weights import of_folder
 from localmag.hardware import Device, Machine
 from localmag.types import Sampling
 from tests.conftest import Demo
+from tests.test_mlxfiles import MAGISTRAL
 from tools import synthetic_gguf
 
 GIB = 2**30
@@ -59,6 +64,7 @@ def run(weights: Path, demo: Demo) -> Run:
         asked_context=False,
         asked_kv_type=None,
         keep_reasoning=False,
+        kept_context=0,
         system=None,
         system_is_template=False,
         theme=None,
@@ -134,3 +140,52 @@ def test_a_damaged_file_is_refused_here_already(run: Run, tmp_path: Path) -> Non
     broken.write_bytes(run.spec.weights.read_bytes()[:5000])
     with pytest.raises(BadFile):
         fitted(replace(run, spec=replace(run.spec, weights=broken)), machine(32))
+
+
+# ── MLX ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def of_mlx(run: Run, tmp_path: Path) -> Run:
+    """The same chat with an MLX build of Magistral's shape in 4 bits, whose 13 GB take no space."""
+    folder = tmp_path / "Deep-MLX-4bit"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(MAGISTRAL))
+    size = 13_260_000_000
+    tensor = {"dtype": "BF16", "shape": [size // 2], "data_offsets": [0, size]}
+    table = json.dumps({"language_model.model.norm.weight": tensor}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", len(table)) + table)
+        file.truncate(8 + len(table) + size)
+    return replace(run, spec=replace(run.spec, backend="mlx", weights=folder))
+
+
+def a_mac(memory: float, working_set: float) -> Callable[[], Machine]:
+    limit = round(working_set * GIB)
+    gpu = Device("Apple M2", "metal", limit, limit, ("mlx",), unified=True, working_set=limit)
+    whole = round(memory * GIB)
+    return lambda: Machine("Darwin", "arm64", "Apple M2", 8, 8, whole, whole * 3 // 4, (gpu,), mlx=True)
+
+
+def test_an_mlx_build_with_room_stays_as_it_is(of_mlx: Run) -> None:
+    told = Told()
+    made = fitted(of_mlx, a_mac(128, 107.5), told)
+    assert (made.spec.context, made.spec.kv_type, told) == (65_536, "f16", [])
+
+
+def test_an_mlx_build_gives_way_within_the_working_set(of_mlx: Run) -> None:
+    told = Told()
+    made = fitted(of_mlx, a_mac(32, 21.33), told)
+    (said,) = told
+    assert said.startswith("To fit this machine, ")
+    assert (made.spec.kv_type, made.spec.context) != ("f16", 65_536)
+    measured = mlxfiles.measured(made.spec.weights)
+    assert measured
+    shape, contents = measured
+    need = mlx.need(shape, of_folder(contents), made.spec.context, made.spec.kv_type)
+    assert need.total < 21.33 * GIB
+
+
+def test_an_mlx_build_that_is_too_large_is_refused(of_mlx: Run) -> None:
+    with pytest.raises(DoesNotFit, match="Deep"):
+        fitted(of_mlx, a_mac(16, 10.67))
