@@ -20,6 +20,7 @@ from localmag.fit.weights import of_folder
 from localmag.hardware import Device, Machine
 from localmag.types import Sampling
 from tests.conftest import Demo
+from tests.store.make import hollow
 from tests.test_mlxfiles import MAGISTRAL
 from tools import synthetic_gguf
 
@@ -154,9 +155,8 @@ def of_mlx(run: Run, tmp_path: Path) -> Run:
     size = 13_260_000_000
     tensor = {"dtype": "BF16", "shape": [size // 2], "data_offsets": [0, size]}
     table = json.dumps({"language_model.model.norm.weight": tensor}).encode()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(struct.pack("<Q", len(table)) + table)
-        file.truncate(8 + len(table) + size)
+    head = struct.pack("<Q", len(table)) + table
+    hollow(folder / "model.safetensors", head, len(head) + size)
     return replace(run, spec=replace(run.spec, backend="mlx", weights=folder))
 
 

@@ -95,6 +95,11 @@ def magistral(path: Path, *, quant: str = "Q4_K_M", **changed: int) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     head, length = _magistral(quant, tuple(changed.items()))
+    return hollow(path, head, length)
+
+
+def hollow(path: Path, head: bytes, length: int) -> Path:
+    """A file of that length which begins with `head`; the rest takes no space."""
     with path.open("wb") as file:
         file.write(head)
         if os.name == "nt":  # without asking, NTFS would fill the holes
