@@ -23,8 +23,8 @@ class Advice:
     """Every build of a model that was asked about, weighed, the one to take first; `smaller` is the largest
     other model that would write as fast as people read, where this one does not hold or is slow.
 
-    `choice` is the backend to run it; None if nothing that is installed can, and `obstacle` says why, and what
-    to do.
+    `choice` is the backend to run it; None if nothing that is installed can, and `obstacle` says why, and
+    what to do.
     """
 
     plans: tuple[Plan, ...]
