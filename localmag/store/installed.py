@@ -108,7 +108,8 @@ def of_demo(model: Model, quant: str | None) -> Meant:
         tokenizer, prompt = weights.with_name(TOKENIZER), weights.with_name(PROMPT)
         return of_catalogue(model, model.name, build.quant, weights, tokenizer, prompt, backend=build.backend)
 
-    return Meant(model.title, backends, backends, ready, model)
+    title = f"{model.title} {builds[0].quant}" if quant else model.title
+    return Meant(title, backends, backends, ready, model)
 
 
 def bundled(build: Build) -> Path:

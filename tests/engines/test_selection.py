@@ -91,6 +91,12 @@ def test_a_quant_of_mlx_implies_mlx(studio: Path, quant: str) -> None:
         ready("magistral", quant, "llama.cpp", PC, never)
 
 
+def test_a_build_of_the_demo_that_is_one_backends_is_named() -> None:
+    with pytest.raises(NotFound, match="demo Q8_0 has no build for MLX"):
+        ready("demo", "q8_0", "mlx", PC, never)
+    assert ready("demo", None, "mlx", PC, never)[1].build == "8bit"
+
+
 def test_a_backend_that_is_asked_for_is_had(studio: Path) -> None:
     file, folder = gguf(studio), for_mlx(studio)
     assert ready("magistral", None, "llama.cpp", MAC, never)[1].weights == file
