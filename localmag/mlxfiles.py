@@ -70,11 +70,15 @@ class Contents:
 
 def config(folder: Path) -> dict[str, Any]:
     """Raises BadFile if it cannot be read, or is no JSON object."""
-    path = folder / CONFIG
+    return json_object(folder / CONFIG, _MOST_CONFIG)
+
+
+def json_object(path: Path, most: int) -> dict[str, Any]:
+    """What a file of at most that many bytes says. Raises BadFile if it cannot be read, or is no object."""
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_CONFIG + 1)
-        told = json.loads(data) if len(data) <= _MOST_CONFIG else None
+            data = file.read(most + 1)
+        told = json.loads(data) if len(data) <= most else None
     except (OSError, ValueError, RecursionError) as exc:
         raise BadFile(f"{path} cannot be read ({exc}).", "Fetch it again.") from exc
     if not isinstance(told, dict):

@@ -18,11 +18,8 @@ from localmag.engines.mlx_parts import (
     trim_prompt_cache,
 )
 from localmag.errors import BadFile, WrongUsage
+from localmag.fit import mlx as fit
 from localmag.types import Cancel
-
-_BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
-_GROUPS = (64, 32)
-"""Numbers of a head that may share a scale and a bias: mlx-lm's default, and what else mx.quantize knows."""
 
 
 class Caches:
@@ -39,8 +36,8 @@ class Caches:
         """What the model takes as its `cache`."""
         self._model = model
         self._context = context
-        self._bits = _BITS.get(kv_type)
-        self._group = next((group for group in _GROUPS if head_size % group == 0), 0)
+        self._bits = fit.BITS.get(kv_type)
+        self._group = fit.group(head_size)
         self.renew()
         kind = QuantizedKVCache if self._bits else KVCache
         self.can_forget = all(type(layer) is kind for layer in self.layers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -83,7 +82,7 @@ def vocabulary(spec: EngineSpec) -> list[bytes] | None:
     path = spec.weights / _TOKENIZER
     if not path.is_file():
         return None
-    told = _json(path, _MOST_TOKENIZER)
+    told = mlxfiles.json_object(path, _MOST_TOKENIZER)
     try:
         texts = {id: text for text, id in told["model"]["vocab"].items()}
         texts |= {token["id"]: token["content"] for token in told.get("added_tokens", ())}
@@ -152,18 +151,6 @@ def _plain(folder: Path) -> Iterator[Path]:
 
 def _whole(number: object) -> int:
     return number if type(number) is int and number > 0 else 0
-
-
-def _json(path: Path, most: int) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-        told = json.loads(data) if len(data) <= most else None
-    except (OSError, ValueError, RecursionError) as exc:
-        raise BadFile(f"{path} cannot be read ({exc}).", "Fetch it again.") from exc
-    if not isinstance(told, dict):
-        raise BadFile(f"{path} is not what it should be.", "Fetch it again.")
-    return told
 
 
 # ── What MLX says, in words for the user ──────────────────────────────────────────────────────────

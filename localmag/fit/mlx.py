@@ -13,7 +13,7 @@ PREFILL = 512
 PREFILL_QUANTIZED = 128
 """The same with a quantized cache, where attention is not fused and keeps every head's scores."""
 
-_BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
+BITS: dict[KVType, int] = {"q8_0": 8, "q4_0": 4}
 _GROUPS = (64, 32)
 """Numbers of a head that may share a scale and a bias: mlx-lm's default, and what else mx.quantize knows."""
 
@@ -35,8 +35,8 @@ def kv(shape: Shape, context: int, kv_type: KVType, number: int = 2) -> int:
     scale or a bias: "f16" is what the model computes in.
     """
     each = 8.0 * number
-    if kv_type in _BITS:
-        each = _BITS[kv_type] + 2 * 8 * number / (group(shape.head_size) or _GROUPS[-1])
+    if kv_type in BITS:
+        each = BITS[kv_type] + 2 * 8 * number / (group(shape.head_size) or _GROUPS[-1])
     numbers = shape.kv_heads * (shape.head_size + shape.values)
     if shape.kv_rank:
         numbers = shape.kv_rank + shape.rope_size
