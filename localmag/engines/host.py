@@ -82,27 +82,19 @@ class HostedEngine:
         child = self._child
         if child is None or child.has_ended() or child.fraction < 1:
             return None
-        number = next(self._numbers)
-        until = time.monotonic() + _KEEP_S
-        with child.asked(Keep(number, folder, turn, most)) as frames:
-            while not cancel.is_set() and time.monotonic() < until:
-                with suppress(queue.Empty):
-                    match frames.get(timeout=_POLL_S):
-                        case Kept(state=state):
-                            return state
-                        case Failed() as failed:
-                            raise failed.error()
-                        case None:
-                            clear_up(folder, child.process.pid)
-                            raise child.death()
-        child.close()
-        clear_up(folder, child.process.pid)
-        if cancel.is_set():
-            return None
-        raise RunFailed(
-            f"The context was not kept: that took longer than {_KEEP_S:.0f} seconds.",
-            "Nothing is lost: the conversation is read again when it goes on.",
-        )
+        answer: Frame | None = None
+        try:
+            answer = _answer(child, Keep(next(self._numbers), folder, turn, most), cancel)
+        finally:
+            if answer is None:  # also after a second Ctrl+C
+                child.close()
+                clear_up(folder, child.process.pid)
+        match answer:
+            case Kept(state=state):
+                return state
+            case Failed() as failed:
+                raise failed.error()
+        return None
 
     @property
     def loaded(self) -> float:
@@ -137,6 +129,28 @@ class HostedEngine:
             if child is None or (child.failure is None and child.has_ended()):
                 child = self._child = _Child(self._spec)
             return child
+
+
+def _answer(child: _Child, keep: Keep, cancel: Cancel) -> Frame | None:
+    """None where it was cancelled."""
+    until = time.monotonic() + _KEEP_S
+    with child.asked(keep) as frames:
+        while not cancel.is_set():
+            with suppress(queue.Empty):
+                if answer := frames.get(timeout=_POLL_S):
+                    return answer
+                raise EngineDied(
+                    f"The context was not kept: the engine's process ended ({_how(child.process.poll())}).",
+                    _NOT_KEPT,
+                )
+            if time.monotonic() > until:
+                raise RunFailed(
+                    f"The context was not kept: that took longer than {_KEEP_S:.0f} seconds.", _NOT_KEPT
+                )
+    return None
+
+
+_NOT_KEPT = "Nothing is lost: the conversation is read again when it goes on."
 
 
 def _events(

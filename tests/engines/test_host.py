@@ -24,6 +24,7 @@ from tests.engines.hosting import (
     HELLO,
     LONG,
     SOON,
+    AtLook,
     Hosted,
     Spec,
     begins,
@@ -340,10 +341,26 @@ def test_an_engine_that_dies_while_it_keeps_leaves_what_was_kept_before(
     turn = said(engine)
     assert engine.pid
     threading.Timer(0.3, os.kill, (engine.pid, signal.SIGTERM)).start()
-    with pytest.raises(EngineDied):
+    with pytest.raises(EngineDied, match="not kept"):
         engine.keep(tmp_path / "kept", turn, 10**9, threading.Event())
     assert state.describe(tmp_path / "kept") == before
     assert not list(tmp_path.glob("kept.*"))
+
+
+def test_a_second_interrupt_while_it_keeps_leaves_nothing_half_done(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    class Twice(AtLook):
+        def is_set(self) -> bool:
+            if super().is_set():
+                raise KeyboardInterrupt
+            return False
+
+    engine = hosted(scripted(HELLO, save_s=30))
+    turn = said(engine)
+    with pytest.raises(KeyboardInterrupt):
+        engine.keep(tmp_path / "kept", turn, 10**9, Twice(20))
+    assert not list(tmp_path.glob("kept*"))
 
 
 @posix
