@@ -26,9 +26,9 @@ class TokenModel(Protocol):
     context: int
     """Tokens the KV cache holds, prompt and reply together."""
     held: list[int]
-    """The ids whose keys and values the KV cache holds, by place; not to be changed from outside."""
+    """The ids whose keys and values the KV cache holds, by place. From outside it may be emptied only."""
     rate: float
-    """Ids per second that it last read a prompt at; 0 while that is not known."""
+    """Ids per second that it last read a prompt at, short ends aside; 0 while that is not known."""
     library: str
     """The package it runs on, with its version."""
 
@@ -46,7 +46,7 @@ class TokenModel(Protocol):
         ...
 
     def state_bytes(self, count: int) -> int:
-        """About how many bytes `save_state` would write."""
+        """About how many bytes `save_state` would write; 0 where this model's KV cache cannot be kept."""
         ...
 
     def save_state(self, folder: Path, count: int) -> None:

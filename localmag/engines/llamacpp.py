@@ -187,13 +187,16 @@ class LlamaCpp:
         """Decode the prompt's next chunk, sized by the speed of the last one; False if aborted."""
         start = len(self.held)
         size = int(self.rate * self._chunk_s) // _LEAST_CHUNK * _LEAST_CHUNK
-        size = min(max(size, _LEAST_CHUNK), _BATCH, len(ids) - start)
+        whole = min(max(size, _LEAST_CHUNK), _BATCH)
+        size = min(whole, len(ids) - start)
         self._ids[:size] = ids[start : start + size]
         began = time.perf_counter()
         if not self._decode(size):
             return False
         native.llama_synchronize(self._ctx)  # a GPU returns before it has computed
-        self.rate = size / (time.perf_counter() - began)
+        rate = size / (time.perf_counter() - began)
+        if size == whole or rate > self.rate:  # a prompt's short end is no measure
+            self.rate = rate
         self.held += ids[start : start + size]
         return True
 

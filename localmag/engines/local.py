@@ -100,7 +100,9 @@ class LocalEngine:
         model, count = self._model, alike(self._model.held, ids)
         if self._spec is None or not count or cancel.is_set():
             return None
-        if model.state_bytes(count) > most or not state.worth_keeping(model, count, self._on_disk(folder)):
+        if not 0 < model.state_bytes(count) <= most:
+            return None
+        if not state.worth_keeping(model, count, self._on_disk(folder)):
             return None
         self._kept = state.save(model, self._spec, folder, count)
         return self._kept

@@ -141,8 +141,9 @@ class Mlx:
         """
         seconds = _CHUNK_S if self._caches.can_forget else _AT_ONCE_S
         size = int(self.rate * seconds) // _LEAST_CHUNK * _LEAST_CHUNK
+        whole = min(max(size, _LEAST_CHUNK), self._most)
         start = len(self.held)
-        chunk = ids[start : start + min(max(size, _LEAST_CHUNK), self._most, left)]
+        chunk = ids[start : start + min(whole, left)]
         began = time.perf_counter()
         at_once = int(len(self._caches.layers) * _AT_ONCE_S * self.rate / len(chunk))
         with self._foreign():
@@ -152,7 +153,9 @@ class Mlx:
                 self._keep(start)
                 return False
             self._require_within_limits()
-        self.rate = len(chunk) / (time.perf_counter() - began)
+        rate = len(chunk) / (time.perf_counter() - began)
+        if len(chunk) == whole or rate > self.rate:  # a prompt's short end is no measure
+            self.rate = rate
         self.held += chunk
         return True
 
@@ -235,14 +238,12 @@ class Mlx:
 
     def state_bytes(self, count: int) -> int:
         """See TokenModel."""
-        whole: int = self._caches.nbytes
+        whole: int = self._caches.nbytes if self._caches.can_forget else 0
         return whole * count // self.context
 
     def save_state(self, folder: Path, count: int) -> None:
         """See TokenModel."""
         self._keep(count)
-        if len(self.held) != count or not self._caches.can_forget:
-            raise RunFailed("This model's context cannot be kept in part.", "It is read again next time.")
         try:
             self._caches.save(folder)
         except mlx_loading.MLX_ERRORS as exc:

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from localmag.engines import EngineSpec
+from localmag.engines.local import LocalEngine
 from localmag.engines.vocabulary import require_as_many, require_same
 from localmag.errors import BadFile, LocalmagError, NotFound, WrongUsage
 from localmag.prompt import Codec
+from tests.engines.hosting import ASKED
 from tests.engines.test_mlx import GREEDY, NEVER, PROMPT, ids_of
 from tests.tekken import tekken, write
 
@@ -208,6 +210,18 @@ def test_a_cache_that_has_overwritten_its_past_starts_again(changed: Callable[[C
         assert next(again).done == 0  # type: ignore[union-attr]
         again.close()
         assert ids_of(model, turned, 10) == ids_of(fresh, turned, 10)
+
+
+def test_a_sliding_window_is_not_kept(
+    changed: Callable[[Change], EngineSpec], codec: Codec, tmp_path: Path
+) -> None:
+    """It has overwritten what came before it, and cannot be cut where the next prompt parts from this one."""
+    spec = changed(sliding)
+    with closing(Mlx(spec)) as model:
+        engine = LocalEngine(model, codec, spec=spec)
+        assert list(engine.reply(replace(ASKED, max_tokens=5), NEVER))
+        assert model.held
+        assert engine.keep(tmp_path / "kept", ASKED, 10**9, NEVER) is None
 
 
 # ── Refusing ──────────────────────────────────────────────────────────────────────────────────────

@@ -236,3 +236,11 @@ def test_closing_twice_is_closing_once(make: Make) -> None:
     run(model, PROMPT, 1)
     model.close()
     model.close()
+
+
+def test_a_short_end_of_a_prompt_says_nothing_of_how_fast_it_reads(make: Make) -> None:
+    model = make()
+    run(model, PROMPT, 1)
+    model.rate = 1e9
+    run(model, [*PROMPT, 5, 6, 7], 1)
+    assert model.rate == 1e9
