@@ -96,10 +96,10 @@ def measure(
     `written` are the ids of a run that writes; else WRITTEN, or fewer in a small context. Prompts and draws
     follow from the seed in `sampling`.
 
-    Raises Cancelled when `cancel` is set, ContextTooSmall for a run or a depth without room, and what the
-    engine does.
+    Raises Cancelled when `cancel` is set, ContextTooSmall for a run or a depth without room, before anything
+    is loaded, and what the engine does.
     """
-    bench = _Bench(spec, cancel, sampling, runs, written)
+    bench = _Bench(spec, cancel, sampling, runs, written, max(depths, default=0))
     try:
         yield bench.opened(system)
         rate = 0.0
@@ -122,7 +122,13 @@ class _Bench:
     """One engine, asked over and over. A prompt is digits: each is an id of its own in every Tekken."""
 
     def __init__(
-        self, spec: EngineSpec, cancel: Cancel, sampling: Sampling, runs: int, written: int | None
+        self,
+        spec: EngineSpec,
+        cancel: Cancel,
+        sampling: Sampling,
+        runs: int,
+        written: int | None,
+        deepest: int,
     ) -> None:
         self._cancel = cancel
         self._sampling = sampling
@@ -139,6 +145,12 @@ class _Bench:
                 f"Writing {written:,} tokens takes a context of {self.room:,}, and this one holds"
                 f" {spec.context:,}.",
                 "Give a larger context with --ctx, or fewer tokens with --max-tokens.",
+            )
+        if deepest + self.room > spec.context:
+            raise ContextTooSmall(
+                f"A depth of {deepest:,} takes a context of {deepest + self.room:,}, and this one holds"
+                f" {spec.context:,}.",
+                f"Give a larger context with --ctx, or a --depth of {spec.context - self.room} or less.",
             )
         self._began = time.perf_counter()
         self._engine = HostedEngine(spec)

@@ -67,8 +67,9 @@ def ask(
     """Ask one question. The answer goes to stdout; reasoning and progress to stderr.
 
     Text that is piped in is added after PROMPT, files after that: `cat notes.txt | localmag ask "Sum it up"`.
-    MODEL is a name (`demo`, `magistral`), a GGUF file, or a folder that holds one. With --continue or
-    --resume, PROMPT and its answer are added to a saved conversation; otherwise nothing is saved.
+    MODEL is a name (`demo`, `magistral`), a GGUF file, or a folder that holds one or an MLX build. With
+    --continue or --resume, PROMPT and its answer are added to a saved conversation; otherwise nothing is
+    saved.
     """
     model, prompt = _model_and_prompt(first, second)
     past = past_of(continue_, resume, system)

@@ -123,12 +123,9 @@ def _tell(one: Finding, as_json: bool) -> None:
             _row("load", f"{load_s:.2f}", "s")
             _row("first token", f"{ttft_s:.2f}", f"s, of a first question: {prompt_tokens:,} tokens to read")
         case Speed() as speed:
-            low, high = min(speed.rates), max(speed.rates)
-            _row(
-                speed.name,
-                f"{speed.median:,.1f}",
-                f"tok/s, {low:,.1f} to {high:,.1f} in {len(speed.rates)} runs",
-            )
+            low, high, runs = min(speed.rates), max(speed.rates), len(speed.rates)
+            of = f"{low:,.1f} to {high:,.1f} in {runs} runs" if runs > 1 else "in one run"
+            _row(speed.name, f"{speed.median:,.1f}", f"tok/s, {of}")
         case Held(memory):
             _row("memory", f"{memory / 2**20:,.0f}", "MiB, of the engine's process")
 

@@ -42,7 +42,7 @@ class KVChoice(StrEnum):
 
 Backend = Annotated[BackendChoice, typer.Option("--backend", help="What runs the weights.")]
 Quant = Annotated[
-    str | None, typer.Option("--quant", metavar="Q", help="Which build of the model, as Q4_K_M.")
+    str | None, typer.Option("--quant", metavar="Q", help="Which build of the model, as Q4_K_M or 4bit.")
 ]
 Ctx = Annotated[
     int | None,
