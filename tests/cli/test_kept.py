@@ -11,6 +11,7 @@ import pytest
 from tests.cli.test_chat import SUM, only_session
 from tests.conftest import RunLocalmag
 from tests.engines.conftest import mlx_runs
+from tests.hub.volumes import script
 
 NEXT = "Now add 12."
 
@@ -115,3 +116,15 @@ def test_where_none_can_be_written_the_chat_says_so_and_is_kept(localmag: RunLoc
     assert done.returncode == 0
     assert "could not be kept" in done.stderr
     assert "834" in localmag("sessions", "show", only_session(localmag)).stdout
+
+
+@pytest.mark.parametrize("disk", ["nr_inodes=4", "ro"])
+def test_a_disk_that_is_full_or_only_read_is_one_note(home: Path, backend: str, disk: str) -> None:
+    chat = f"echo '{SUM}' | $LOCALMAG chat demo --backend {backend} --temp 0"
+    lines = f"{chat}; code=$?; find $VOLUME -type f; exit $code"
+    done = script(home / "localmag" / "cache", disk, lines)
+    assert done.returncode == 0
+    assert "834" in done.stdout
+    assert str(home) not in done.stdout  # no file is left
+    (note,) = (line for line in done.stderr.splitlines() if line.startswith("localmag: "))
+    assert "The context could not be" in note
