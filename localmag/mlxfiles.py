@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localmag import files
 from localmag.errors import BadFile
 from localmag.shape import Shape
 
@@ -76,9 +78,7 @@ def config(folder: Path) -> dict[str, Any]:
 def json_object(path: Path, most: int) -> dict[str, Any]:
     """What a file of at most that many bytes says. Raises BadFile if it cannot be read, or is no object."""
     try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-        told = json.loads(data) if len(data) <= most else None
+        told = json.loads(files.read(path, most))
     except (OSError, ValueError, RecursionError) as exc:
         raise BadFile(f"{path} cannot be read ({exc}).", "Fetch it again.") from exc
     if not isinstance(told, dict):
@@ -108,7 +108,10 @@ def tensors(path: Path) -> dict[str, Tensor]:
 
     Raises OSError if it cannot be read; ValueError if the file is not as its header says.
     """
-    size = path.stat().st_size
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):  # a pipe would be waited on for ever
+        raise ValueError(f"{path.name} is no regular file")
+    size = about.st_size
     amiss = f"{path.name} is cut short or not what its header says"
     with path.open("rb") as file:
         start = file.read(8)
@@ -136,12 +139,12 @@ def tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
-def contents(told: Mapping[str, Any], files: Iterable[Mapping[str, Tensor]]) -> Contents:
+def contents(told: Mapping[str, Any], there: Iterable[Mapping[str, Tensor]]) -> Contents:
     """What tensors with that config.json take."""
     weights = images = 0
     kinds = set()
     tied = _tied(told)
-    for file in files:
+    for file in there:
         for name, tensor in file.items():
             if IMAGES.search(name):
                 images += tensor.nbytes
@@ -163,11 +166,14 @@ def measured(folder: Path) -> tuple[Shape, Contents] | None:
     if not all(getattr(stated, name) for name in _NEEDED):
         return None
     try:
-        files = [tensors(path) for path in sorted(folder.glob(WEIGHTS))]
+        there = [tensors(path) for path in sorted(folder.glob(WEIGHTS))]
     except (OSError, ValueError, RecursionError) as exc:
         why = getattr(exc, "strerror", None) or str(exc)
         raise BadFile(f"{folder} is damaged: {why}.", "Fetch it again.") from exc
-    return stated, contents(told, files)
+    held = contents(told, there)
+    if not held.weights:
+        raise BadFile(f"{folder} holds no weights ({WEIGHTS}).", "Fetch it again.")
+    return stated, held
 
 
 def _tied(told: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -133,4 +134,23 @@ def test_weights_cut_short_are_refused(tmp_path: Path, cut: int) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-cut])
     with pytest.raises(BadFile, match="damaged"):
+        mlxfiles.measured(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+@pytest.mark.parametrize("name", ["model-2.safetensors", "config.json"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = folder_of(tmp_path, MAGISTRAL["text_config"], weight=("BF16", 20))
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(BadFile, match="regular file"):
+        mlxfiles.measured(folder)
+
+
+def test_files_that_hold_no_weights_are_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, MAGISTRAL["text_config"])
+    with pytest.raises(BadFile, match="no weights"):
+        mlxfiles.measured(folder)
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")  # which mlx-lm does not read
+    with pytest.raises(BadFile, match="no weights"):
         mlxfiles.measured(folder)

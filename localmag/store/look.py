@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -33,7 +34,7 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _BITS = re.compile(r"(?:^|[-_.])(\d{1,2})-?bit", re.IGNORECASE)
-_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})\.safetensors")
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _CONFIG_FILE, _INDEX = "config.json", "model.safetensors.index.json"  # of an MLX build
 _CONFIG = {  # key of config.json → dimension
     "num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads",
@@ -248,15 +249,18 @@ def _bits(found: Found, quantization: object) -> str:
 
 def _require_all(found: Found) -> None:
     """Raises ValueError if its index, or the parts' own names, tell of files that are not there."""
-    wholes = {m.groups() for file in found.files if (m := _PART.fullmatch(file.name))}
-    named = {f"{a}-{n:05}-of-{z}.safetensors" for a, z in wholes for n in range(1, int(z) + 1)}
     index = found.path / _INDEX
     if is_regular(index):
         with index.open("rb") as file:
             told = _object(file.read(_MOST_HEADER)).get("weight_map")
-        named = set(told.values() if isinstance(told, dict) else ())
-    if missing := named - {file.name for file in found.files}:
-        raise ValueError(f"{len(missing)} of its files are not here")
+        named = set(map(str, told.values() if isinstance(told, dict) else ()))
+        missing = len(named - {file.name for file in found.files})
+    else:
+        parts = [m.groups() for file in found.files if (m := _PART.fullmatch(file.name))]
+        there = Counter((name, of) for name, number, of in parts if 1 <= int(number) <= int(of))
+        missing = sum(int(of) - there[name, of] for name, of in {(name, of) for name, _, of in parts})
+    if missing:
+        raise ValueError(f"{missing} of its files are not here")
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -244,6 +245,14 @@ def test_a_folder_without_weights(tiny_mlx: EngineSpec, tmp_path: Path) -> None:
     error = refused(replace(tiny_mlx, weights=tmp_path))
     assert isinstance(error, BadFile)
     assert "no weights" in error.what
+
+
+def test_a_pipe_is_not_waited_for(changed: Callable[[Change], EngineSpec]) -> None:
+    spec = changed(put())
+    os.mkfifo(spec.weights / "model-2.safetensors")
+    error = refused(spec)
+    assert isinstance(error, BadFile)
+    assert "no regular file" in error.what
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.00001, 0.001, 0.5, 0.999])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,28 @@ def test_a_part_of_an_mlx_build_without_an_index_tells_what_is_missing(home: Pat
     folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
     (folder / "model.safetensors").rename(folder / "model-00001-of-00003.safetensors")
     assert "2 of its files are not here" in listed()["magistral:4bit"].why
+
+
+def test_a_part_that_cannot_be_one_stands_for_none(home: Path) -> None:
+    folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
+    (folder / "model.safetensors").rename(folder / "model-00009-of-00002.safetensors")
+    assert "2 of its files are not here" in listed()["magistral:4bit"].why
+
+
+def test_parts_of_very_many_are_counted_and_not_named_one_by_one(home: Path) -> None:
+    folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
+    (folder / "model.safetensors").rename(folder / "model-00001-of-99999.safetensors")
+    for n in range(300):  # of which the names would take 4 GB
+        (folder / f"more{n}-00001-of-99999.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
+    tracemalloc.start()
+    try:
+        assert f"{301 * 99_998} of its files are not here" in listed()["magistral:4bit"].why
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_index_of_another_form_names_no_files_that_are_here(home: Path) -> None:
+    folder = mlx(studio(home, "x") / "Magistral-Small-2509-MLX-4bit")
+    (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": ["model.safetensors"]}}')
+    assert "1 of its files are not here" in listed()["magistral:4bit"].why
