@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from localmag.engines import select, selection
 from localmag.engines.advice import Advice, advise, does_not_fit, runnable
 from localmag.errors import NotFound
 from localmag.fit import Plan
-from localmag.hardware import Machine
+from localmag.hardware import Machine, rebuild
 from localmag.store import cache
 
 _UNKNOWN = 2**24  # tokens, for weights that do not say what they were trained for
@@ -56,10 +57,10 @@ def fit_(
     if advised.obstacle:
         warn(advised.obstacle)
     best = advised.best
+    if best.setting.context > (most := best.model.context):
+        warn(f"It was trained for {most:,} tokens, and is opened with no more. Use --ctx {most} or less.")
     if not best.fits:
         raise does_not_fit(advised)
-    if best.setting.context > best.model.context:
-        warn(f"It was trained for {best.model.context:,} tokens, and is opened with no more.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +160,16 @@ def _next(plan: Plan) -> str:
     from localmag.store.inventory import take
 
     here = not plan.build.repo or any(one.usable for one in take().of(plan.model, plan.build.quant))
-    return f"Run `localmag {'chat' if here else 'pull'} {_name(plan)}`."
+    return f"Run `{rebuild.joined(sys.platform, 'localmag', 'chat' if here else 'pull', _name(plan))}`."
 
 
 def _name(plan: Plan) -> str:
     """As the command line calls it: weights at hand by the word that was given for them."""
-    return plan.model.called(plan.build) if plan.build.repo else plan.model.name
+    if plan.build.repo:
+        return plan.model.called(plan.build)
+    name = plan.model.name
+    of_several = catalogue.is_name(name) and catalogue.find(name)[1] is None
+    return f"{name}:{plan.build.quant}" if of_several else name
 
 
 def _machine(machine: Machine) -> str:

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -83,11 +81,6 @@ def _version(name: str) -> str:
 def _pip_install(name: str) -> str:
     """Of a version that localmag goes with."""
     return f"Run `{rebuild.pip_install(name, '--force-reinstall')}`."
-
-
-def _shell(words: list[str]) -> str:
-    """As one types it."""
-    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 # ── The machine ───────────────────────────────────────────────────────────────────────────────────
@@ -251,7 +244,9 @@ def _move_away(path: Path) -> str:
     move = "move" if sys.platform == "win32" else "mv"
     files = [path, *(f for end in ("-wal", "-shm", "-journal") if (f := Path(f"{path}{end}")).exists())]
     aside = f"{path}.damaged"
-    return " && ".join(_shell([move, str(f), str(f).replace(str(path), aside)]) for f in files)
+    return " && ".join(
+        rebuild.joined(sys.platform, move, str(f), str(f).replace(str(path), aside)) for f in files
+    )
 
 
 def _writable(folder: Path) -> bool:

@@ -27,7 +27,7 @@ def rebuild(kind: str, root: Path = _ROOT, system: str = sys.platform) -> str:
     if kind != "cpu" and _is_checkout(root):
         return _make_install(root, system, "metal" if kind == "metal" else "")
     options = {**_CMAKE, "sycl": _SYCL}.get(kind)  # Metal is on by itself
-    return _joined(
+    return joined(
         system,
         *(sys.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps", "--no-cache-dir"),
         *(("--no-binary", PACKAGE, "-C", f"cmake.args={options}") if options else ()),
@@ -55,7 +55,7 @@ def mlx(root: Path = _ROOT, system: str = sys.platform, arch: str | None = None)
 
 def pip_install(name: str, *options: str, system: str = sys.platform) -> str:
     """A shell command for this very Python, of a version that localmag goes with."""
-    return _joined(system, sys.executable, "-m", "pip", "install", *options, requirement(name))
+    return joined(system, sys.executable, "-m", "pip", "install", *options, requirement(name))
 
 
 def requirement(name: str) -> str:
@@ -75,8 +75,8 @@ def _is_checkout(root: Path) -> bool:
 def _make_install(root: Path, system: str, backend: str = "") -> str:
     """`backend` is what LOCALMAG_BACKEND must ask for, which is never needed on Windows."""
     if system == "win32":
-        return f"cd {_joined(system, str(root))} && python -m tools.bootstrap install"
-    return f"{f'LOCALMAG_BACKEND={backend} ' if backend else ''}make -C {_joined(system, str(root))} install"
+        return f"cd {joined(system, str(root))} && python -m tools.bootstrap install"
+    return f"{f'LOCALMAG_BACKEND={backend} ' if backend else ''}make -C {joined(system, str(root))} install"
 
 
 def _pinned() -> str:
@@ -87,5 +87,6 @@ def _pinned() -> str:
         return PACKAGE
 
 
-def _joined(system: str, *words: str) -> str:
+def joined(system: str, *words: str) -> str:
+    """The words as one types them in that system's shell."""
     return subprocess.list2cmdline(words) if system == "win32" else shlex.join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,7 +60,20 @@ def test_a_file_is_measured_by_what_it_says_of_itself(localmag: RunLocalmag, dem
     assert sum(need["weights"] for need in plan["needs"]) == pytest.approx(
         demo.weights.stat().st_size, rel=0.1
     )
-    assert "localmag chat" in localmag("fit", str(demo.weights)).stderr
+    assert f"`localmag chat {demo.weights}`" in localmag("fit", str(demo.weights)).stderr
+
+
+def test_the_command_can_be_pasted_whatever_the_file_is_called(
+    localmag: RunLocalmag, demo: Demo, tmp_path: Path
+) -> None:
+    file = shutil.copy(demo.weights, tmp_path / "my model.gguf")
+    told = localmag("fit", str(file)).stderr
+    assert f"chat {subprocess.list2cmdline([str(file)])}`" in told.replace("'", '"')
+
+
+def test_more_context_than_it_was_trained_for_is_told_before_chat_refuses_it(localmag: RunLocalmag) -> None:
+    assert "Use --ctx 1024 or less." in localmag("fit", "demo", "--ctx", "5000").stderr
+    assert "Use --ctx 131072 or less." in localmag("fit", "magistral", "--ctx", "200000").stderr
 
 
 @mlx_runs
@@ -69,7 +83,8 @@ def test_so_is_an_mlx_build_by_its_name_and_by_its_folder(
     folder = tmp_path / "demo-8bit"
     shutil.copytree(demo.mlx, folder)
     shutil.copy(demo.tokenizer, folder)
-    for named in (("demo", "--backend", "mlx"), (str(folder),)):
+    for named, called in ((("demo", "--backend", "mlx"), "demo:8bit"), ((str(folder),), str(folder))):
+        assert f"`localmag chat {called}`" in localmag("fit", *named).stderr
         done = localmag("fit", *named, "--json")
         assert done.returncode == 0, done.stderr
         (plan,) = json.loads(done.stdout)["plans"]
