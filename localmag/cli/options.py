@@ -153,9 +153,7 @@ def resolve(
     """
     settings = config.load()
     host = select.host()
-    name = model or settings.model or store.newest(host.able(backend.value))
-    if name is None and (quant or backend is not BackendChoice.auto):
-        name = catalogue.NEWEST  # which is not here; of the demo nobody would ask that
+    name = model or settings.model or selection.unnamed(quant, backend.value, host)
     choice, found = selection.ready(name or catalogue.DEMO, quant, backend.value, host)
     _require_spoken(found)
     for note in found.notes:

@@ -28,7 +28,7 @@ def opening(
     opening anything.
     """
     settings = config.load()
-    wanted = settings.model or store.newest(host.able(backend))
+    wanted = settings.model or selection.unnamed(quant, backend, host)
     choice, opened = selection.ready(wanted or catalogue.DEMO, quant, backend, host, lambda: found)
     newest, _ = catalogue.find(catalogue.NEWEST)
     if opened.backend == "llama.cpp":

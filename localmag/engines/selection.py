@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from localmag import store
+from localmag import catalogue, store
 from localmag.engines import select
 from localmag.engines.select import Choice, Host
 from localmag.hardware import Machine, Note
 from localmag.store import Installed, Meant, NotHere
+
+
+def unnamed(quant: str | None, wanted: str, host: Host) -> str | None:
+    """The model that is meant where none is named; None for the demo, in place of a better one.
+
+    Whoever asks for a quant or a backend means the newest Magistral, here or not: of the demo nobody would.
+    """
+    name = store.newest(host.able(wanted))
+    return catalogue.NEWEST if name is None and (quant or wanted != "auto") else name
 
 
 def ready(

@@ -42,11 +42,20 @@ def test_where_chat_works(localmag: RunLocalmag) -> None:
 
 
 def test_the_engine_that_starts_is_of_the_backend_that_chat_would_use(localmag: RunLocalmag) -> None:
+    config.file().write_text('model = "demo"\n')
     report = json.loads(localmag("doctor", "--backend", "mlx", "--json").stdout)
     said = [check["said"] for check in report["checks"]]
     assert any(line.startswith("the demo's engine, mlx, starts and draws a token") for line in said)
     assert "opens localmag demo 8bit with mlx" in said
     assert report["backend"]["backend"] == "mlx"
+
+
+@pytest.mark.parametrize("words", [("--quant", "4bit"), ("--backend", "mlx")])
+def test_it_finds_lacking_what_chat_would(localmag: RunLocalmag, words: tuple[str, str]) -> None:
+    (lacking,) = problems(localmag("doctor", *words, "--json"))
+    chat = localmag("chat", *words)
+    assert chat.returncode == 3
+    assert f"{lacking['said']} {lacking['todo']}" in chat.stderr
 
 
 def test_it_loads_nothing_heavy_itself() -> None:
