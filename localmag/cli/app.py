@@ -28,6 +28,18 @@ _HOMES = {
 }
 """Command → its file in this folder, and its function (or group) there."""
 
+_ELSEWHERE = {
+    "run": "chat",
+    "generate": "ask",
+    "get": "pull",
+    "download": "pull",
+    "ls": "list",
+    "info": "show",
+    "delete": "rm",
+    "remove": "rm",
+}
+"""What other programs of this kind call it → the command here."""
+
 _UsageError: Any = typer.BadParameter.__base__  # click's or typer's own, by typer's version
 _PLAINER = (("a valid int range", "a whole number"), ("a valid float range", "a number"))
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
@@ -56,6 +68,11 @@ class Commands(TyperGroup):
         command.name = cmd_name
         return command
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and (here := _ELSEWHERE.get(args[0])):
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{here}'?")
+        return super().resolve_command(ctx, args)
+
     def make_context(self, *words: Any, **given: Any) -> Any:
         with _two_sentences():
             return super().make_context(*words, **given)
@@ -78,9 +95,10 @@ def _two_sentences(ctx: Any = None) -> Iterator[None]:
             what = what.replace(theirs, plain)
         named = " ".join(filter(None, ("localmag", ctx and ctx.invoked_subcommand)))
         command = exc.ctx.command_path if exc.ctx else named  # of an option's value it does not say whose
-        raise WrongUsage(
-            what if what.endswith((".", "?")) else f"{what}.", f"Run `{command} --help` to see what it takes."
-        ) from exc
+        todo = f"Run `{command} --help` to see what it takes."
+        if command.endswith(" ask") and "unexpected extra argument" in what:
+            todo = 'Put the question in quotes, as in `localmag ask demo "What is 478 + 356?"`.'
+        raise WrongUsage(what if what.endswith((".", "?")) else f"{what}.", todo) from exc
 
 
 app = typer.Typer(

@@ -110,7 +110,8 @@ def test_what_does_not_fit_is_refused_with_4(talker: Path) -> None:
         ("ask demo Hi --kv-type q9", r"Invalid value for '--kv-type': 'q9' is not one of .*\.", " ask"),
         ("ask demo Hi --temp", r"Option '--temp' requires an argument\.", " ask"),
         ("list --json=3", r"Option '--json' does not take a value\.", " list"),
-        ("ask demo What now?", r"Got unexpected extra argument.*now\?.*\.", " ask"),
+        ("chat demo What now?", r"Got unexpected extra argument.*now\?.*\.", " chat"),
+        ("run demo", r"No such command 'run'\. Did you mean 'chat'\?", ""),
         ("rm", r"Missing argument 'MODEL\[:QUANT\]'\.", " rm"),
         ("sessions show", r"Missing argument 'ID'\.", " sessions show"),
         ("sessions shwo", r"No such command 'shwo'\. Did you mean 'show'\?", " sessions"),
@@ -123,6 +124,13 @@ def test_what_cannot_be_parsed_is_wrong_usage_and_says_what_it_takes(
     assert (done.returncode, done.stdout) == (2, "")
     told = rf"localmag: {said} Run `localmag{command} --help` to see what it takes\.\n"
     assert re.fullmatch(told, done.stderr), done.stderr
+
+
+def test_a_question_without_its_quotes_is_told_so(localmag: RunLocalmag) -> None:
+    done = localmag("ask", "demo", "What", "now?")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "now?" in done.stderr
+    assert "Put the question in quotes, as in `localmag ask demo " in done.stderr
 
 
 @pytest.mark.parametrize("words", [(), ("sessions",)])
