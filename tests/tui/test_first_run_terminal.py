@@ -50,7 +50,7 @@ def test_from_nothing_to_an_answer_of_the_pulled_model(hub: Hub) -> None:
 
     hub.slow = 0.5
     with Terminal(["chat", "--max-tokens", "40"], 80, 24, **environ(hub)) as it:
-        it.until("No model is on this machine yet", "Mine", "★ Q8_0", "1,024", "tok/s")
+        it.until("No Magistral is here yet", "Mine", "★ Q8_0", "1,024", "tok/s")
         it.until("GiB memory free", "Takes 0.")
         it.type(ENTER)
         it.until("Get Mine Q8_0?", "Yes, get", WEIGHTS_REPO, "tekken.json", "apache-2.0", "free")

@@ -82,7 +82,7 @@ class ChooseScreen(Screen[Offer | None]):
         if not self._first:
             return "Get a model"
         if not self._models.wish.model:
-            return "Welcome to localmag. No model is on this machine yet."
+            return "Welcome to localmag. No Magistral is here yet."
         model, _ = catalogue.find(self._models.wish.model)
         return f"{sanitize(model.title)} is not on this machine yet."
 
