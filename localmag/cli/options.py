@@ -154,8 +154,11 @@ def resolve(
     settings = config.load()
     host = select.host()
     name = model or settings.model or selection.unnamed(quant, backend.value, host)
-    choice, found = selection.ready(name or catalogue.DEMO, quant, backend.value, host)
-    _require_spoken(found)
+    opened = name or catalogue.DEMO
+    if catalogue.is_name(opened):  # before anybody is told to fetch it
+        _require_spoken(catalogue.find(opened)[0].name)
+    choice, found = selection.ready(opened, quant, backend.value, host)
+    _require_spoken(found.model)
     for note in found.notes:
         warn(note)
     most = found.trained or config.MOST_CONTEXT  # for a file that does not say
@@ -200,9 +203,9 @@ def resolve(
     )
 
 
-def _require_spoken(found: store.Installed) -> None:
+def _require_spoken(name: str) -> None:
     """Raises RunFailed for a model of the catalogue that localmag cannot write prompts for."""
-    model = next((m for m in catalogue.models() if m.name == found.model), None)
+    model = next((m for m in catalogue.models() if m.name == name), None)
     if model and model.not_yet:
         raise RunFailed(
             f"{model.title} cannot be talked to yet: {model.not_yet}.",

@@ -32,3 +32,13 @@ def test_a_number_out_of_its_range_is_named(localmag: RunLocalmag, flags: list[s
     done = localmag("ask", "demo", "2 + 2", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert flags[0] in done.stderr
+
+
+@pytest.mark.parametrize("command", [("chat", "mistral-small:4"), ("ask", "mistral-small:4:Q4_K_M", "Hi")])
+def test_what_cannot_be_talked_to_yet_is_not_told_to_be_fetched(
+    localmag: RunLocalmag, command: tuple[str, ...]
+) -> None:
+    done = localmag(*command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Mistral Small 4 cannot be talked to yet: " in done.stderr
+    assert "pull" not in done.stderr
