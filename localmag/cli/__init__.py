@@ -51,10 +51,10 @@ def main() -> NoReturn:
 
 
 def _run() -> None:
+    _speak_utf8()
     if sys.argv[1:] in (["--version"], ["-V"]):  # scripts ask this often: answer before typer is imported
         print(f"localmag {__version__}")
         return
-    _speak_utf8()
     _leave_cleanly_on_signals()
     from localmag.cli.app import app
 

@@ -53,8 +53,9 @@ def fitted(run: Run, machine: Callable[[], Machine] | None = None, tell: Callabl
 
     chosen = way(exact=run.asked_context)
     if not chosen.fits:
+        named = " ".join(dict.fromkeys((run.installed.title, run.installed.build)))
         raise DoesNotFit(
-            f"{run.installed.title} {run.installed.build} does not fit this machine: {chosen.refusal}",
+            f"{named} does not fit this machine: {chosen.refusal}",
             _instead(way(exact=False, kv_type=False)),
         )
     _say_what_gave_way(run, chosen, shape.layers, tell)

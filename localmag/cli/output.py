@@ -30,7 +30,7 @@ from localmag.types import (
 
 _SILENT_S = 3.0  # that people wait without wondering
 _ENDINGS = {
-    Stop.LENGTH: "the reply reached its most tokens or the end of the context",
+    Stop.LENGTH: "cut off: the context or the token limit is full; raise --ctx or --max-tokens",
     Stop.CANCELLED: "stopped",
     Stop.BUDGET: "the thinking budget ran out",
     Stop.LOOP: "it repeated itself",
@@ -59,7 +59,7 @@ def told_if_long(text: str) -> Iterator[None]:
 
 def _broken(text: str) -> Iterator[str]:
     """In lines that fit the terminal: no word, path or `command to copy` is cut."""
-    width = shutil.get_terminal_size().columns - 1
+    width = max(1, shutil.get_terminal_size().columns - 1)
     whole = re.sub(r"`[^`\n]+`", lambda command: command[0].replace(" ", "\xa0"), text)
     for line in whole.split("\n"):
         lines = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False)
@@ -78,7 +78,8 @@ def dispensable() -> Iterator[None]:
 
 def note(text: str) -> None:
     """A line on stderr for people at a terminal: what goes with a listing or a question."""
-    print(one_line(text), file=sys.stderr)
+    with dispensable():
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 def one_line(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -89,7 +90,7 @@ def vocabulary(spec: EngineSpec) -> list[bytes] | None:
         texts = {id: text for text, id in told["model"]["vocab"].items()}
         texts |= {token["id"]: token["content"] for token in told.get("added_tokens", ())}
         return [texts[id].encode() for id in range(len(texts))]
-    except (AttributeError, LookupError, TypeError) as exc:
+    except (AttributeError, LookupError, TypeError, UnicodeEncodeError) as exc:
         raise BadFile(f"{path} does not say what each id means.", "Fetch it again.") from exc
 
 
@@ -135,8 +136,9 @@ def _mended(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def _plain(folder: Path) -> Iterator[Path]:
-    """The folder by a name that mlx-lm does not take for a pattern."""
-    if not glob.has_magic(str(folder)):
+    """The folder by a name that mlx-lm does not take for a pattern, and MLX can read: it is UTF-8."""
+    utf8 = os.fsencode(folder).decode(errors="replace") == str(folder)
+    if utf8 and not glob.has_magic(str(folder)):
         yield folder
         return
     with tempfile.TemporaryDirectory() as place:

@@ -115,6 +115,9 @@ def _first_ready(copies: list[Here]) -> Installed:
 
 def unknown(name: str, there: Inventory) -> NotFound:
     """The catalogue's own words, or the nearest name of something that is here."""
+    if _looks_like_path(name) and _exists(paths.expanded(name)):  # of a command that takes names only
+        how = f"`localmag import {name}` gives it one, or tells the one that it has."
+        return NotFound(f"{name} is a path, and no name.", how)
     theirs = {n.lower(): h.name for h in there.all if h.ours for n in (h.name, *h.names)}
     ours = {n for model in catalogue.models() for n in (model.name, *model.aliases)}
     near = get_close_matches(name.lower(), {*theirs, *ours}, n=1, cutoff=0.7)
@@ -146,7 +149,7 @@ def at_path(path: Path) -> Found:
 
     Raises NotFound if there is none, or several; BadFile for a file that is no GGUF.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # noqa: PTH112 - pathlib raises for a name too long
         gguf.read(path, strings=False)
         found = places.at(path)
         assert found is not None, "what could be read is a regular file"

@@ -138,6 +138,17 @@ def test_show_knows_what_the_catalogue_does_not(studio: Path, localmag: RunLocal
     failure(localmag("show", "no-such-thing"), 3)
 
 
+@pytest.mark.parametrize("command", ["show", "rm"])
+def test_what_takes_names_says_so_of_a_path(studio: Path, localmag: RunLocalmag, command: str) -> None:
+    said = failure(localmag(command, str(studio)), 3)
+    assert "is a path, and no name" in said
+    assert f"localmag import {studio}" in said
+
+
+def test_a_path_too_long_for_the_system_is_refused(localmag: RunLocalmag) -> None:
+    failure(localmag("import", "a" * 5_000), 6)
+
+
 def test_show_counts_every_copy(home: Path, localmag: RunLocalmag) -> None:
     studio = home / ".lmstudio" / "models"
     file = magistral(studio / "a" / "b" / "Magistral-Small-2509-UD-Q4_K_XL.gguf")

@@ -59,6 +59,19 @@ def test_an_answer_needs_no_stderr_but_does_need_stdout() -> None:
     assert shell(f"{PROGRAM} ask no-such-model '2 + 2' 2>/dev/full")[0] == [3]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["list", "sessions list", "show magistral"])
+def test_a_listing_needs_no_stderr_either(words: str) -> None:
+    assert shell(f"{PROGRAM} {words} 2>/dev/full")[0] == [0]
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", "list"])
+def test_a_stdout_that_is_closed_is_no_crash(words: str) -> None:
+    codes, out, notes = shell(f"{PROGRAM} {words} >&-")
+    assert (codes, out) == ([0], "")
+    assert "failed" not in notes
+
+
 def test_a_pipe_without_end_is_refused_before_memory_is_full() -> None:
     for words in ("ask demo --dry-run", "chat demo"):
         codes, _, notes = shell(f"tr '\\0' a </dev/zero | {PROGRAM} {words}")

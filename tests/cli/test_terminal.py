@@ -73,6 +73,13 @@ def test_an_error_is_broken_between_words_and_never_in_a_command() -> None:
     ]
 
 
+def test_a_terminal_of_one_column_is_no_crash() -> None:
+    with Terminal(["sessions", "show", "nothing"], COLUMNS="1") as it:
+        assert it.end() == 3
+    assert "conversation" in it.text
+    assert "Traceback" not in it.text
+
+
 @pytest.mark.parametrize(
     "title", ["word " * 40, "日本語で" * 10, "\x1b[31mred" * 9], ids=["", "wide", "evil"]
 )

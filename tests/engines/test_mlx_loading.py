@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -88,6 +89,13 @@ def test_quantized_builds_load(tiny: EngineSpec, tiny_mlx: EngineSpec, tmp_path:
 
 def test_a_path_with_any_letters(tiny: EngineSpec, tiny_mlx: EngineSpec, tmp_path: Path) -> None:
     folder = mlx_build.write(tiny.weights, tmp_path / "un modèle [模型]")
+    with closing(Mlx(replace(tiny_mlx, weights=folder))) as model:
+        assert ids_of(model, PROMPT, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such names")
+def test_a_path_that_is_not_utf_8(tiny: EngineSpec, tiny_mlx: EngineSpec, tmp_path: Path) -> None:
+    folder = mlx_build.write(tiny.weights, tmp_path / "plain").rename(tmp_path / os.fsdecode(b"mod\xe8le"))
     with closing(Mlx(replace(tiny_mlx, weights=folder))) as model:
         assert ids_of(model, PROMPT, 1)
 
@@ -362,7 +370,14 @@ def test_what_was_added_to_a_tokenizer_counts(tiny_mlx: EngineSpec, codec: Codec
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"model": {"vocab": {"a": 0, "b": 2}}}, {"model": {"vocab": [1]}}, []]
+    "content",
+    [
+        {},
+        {"model": {"vocab": {"a": 0, "b": 2}}},
+        {"model": {"vocab": [1]}},
+        {"model": {"vocab": {"\ud800": 0}}},
+        [],
+    ],
 )
 def test_a_tokenizer_of_another_form(tiny_mlx: EngineSpec, tmp_path: Path, content: Any) -> None:
     with closing(Mlx(spelling(tiny_mlx, content, tmp_path))) as model, pytest.raises(BadFile):
