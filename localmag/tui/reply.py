@@ -259,7 +259,7 @@ class Reply:
             case Stop.CANCELLED:
                 return "Stopped. What had arrived is kept."
             case Stop.LENGTH:
-                return "Cut off: context or token limit is full. Raise --ctx or --max-tokens, or start a new chat."
+                return "Cut off: context or token limit is full. Raise --ctx or --max-tokens, or chat anew."
             case Stop.BUDGET:
                 return "The thinking budget ran out before an answer."
             case Stop.LOOP:
