@@ -53,7 +53,7 @@ def fit_(
     if as_json:
         say(json.dumps(_object(machine, advised.plans, advised.smaller), ensure_ascii=False))
     else:
-        _show(machine, advised.plans, advised.smaller)
+        _show(machine, advised)
     if advised.obstacle:
         warn(advised.obstacle)
     best = advised.best
@@ -121,19 +121,22 @@ def _at_hand(name: str, quant: str | None, machine: Machine, wanted: _Wanted) ->
     return Advice((plan,), fit.sibling(plan, machine, able, context=context, kv_type=kv_type), choice)
 
 
-def _show(machine: Machine, made: tuple[Plan, ...], smaller: Plan | None) -> None:
-    best = made[0]
+def _show(machine: Machine, advised: Advice) -> None:
+    best, smaller = advised.best, advised.smaller
     say(_machine(machine))
     rows: list[tuple[str, ...]] = [("", "build", "context", "KV", "tok/s", "memory", "runs on")]
-    rows += [_row("→" if plan is best and plan.fits else "", plan) for plan in made]
+    rows += [_row("→" if plan is best and plan.fits else "", plan) for plan in advised.plans]
     if smaller:
         rows.append(_row("or", smaller))
     for line in columns(rows, right=(2, 4, 5)):
         say(line)
     if best.fits:
-        takes = " and ".join(f"{amounts.memory(n.total)} of {_place(n.place)}" for n in best.needs if n.total)
+        takes = " and ".join(
+            f"{amounts.memory(n.total)} of {_place(n.place, machine)}" for n in best.needs if n.total
+        )
         why = f" ({best.why})" if best.why else ""
-        warn(f"{_name(best)} takes {takes}{why}. {_next(best)}")
+        then = "" if advised.obstacle else f" {_next(best)}"  # which has a command of its own
+        warn(f"{_name(best)} takes {takes}{why}.{then}")
     for note in machine.notes:
         warn(f"{note.what} {note.todo}".strip())
 
@@ -152,8 +155,10 @@ def _row(mark: str, plan: Plan) -> tuple[str, ...]:
     )
 
 
-def _place(place: str) -> str:
-    return place if place == "memory" else f"{place}'s memory"
+def _place(place: str, machine: Machine) -> str:
+    if place == "memory":
+        return place
+    return "the GPU's memory" if len(machine.devices) == 1 else f"{place}'s memory"
 
 
 def _next(plan: Plan) -> str:

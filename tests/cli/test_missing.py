@@ -74,6 +74,14 @@ def test_fit_weighs_what_could_run(without: Callable[..., Run]) -> None:
         assert "could not be asked" not in done.stderr
 
 
+@mlx_runs
+def test_fit_does_not_tell_to_fetch_what_could_not_run(without: Callable[..., Run]) -> None:
+    done = without("llama_cpp")("fit", "ministral:3b:Q4_K_M", "--ctx", "512")
+    assert "Ministral 3 Reasoning 3B Q4_K_M is for llama.cpp, which cannot run here" in done.stderr
+    if done.returncode == 0:  # it fits: else there is a way out to tell
+        assert "pull" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("missing", "form"),
     [
