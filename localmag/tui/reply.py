@@ -62,6 +62,7 @@ class Reply:
         self.answer: list[str] = []
         self.notes: list[str] = []
         self.error: LocalmagError | None = None
+        self.saved_error = ""
         self.stop: Stop | None = None
         self.usage: Usage | None = None
         self.timing: Timing | None = None
@@ -90,6 +91,7 @@ class Reply:
         if outcome := entry.outcome:
             reply._finish(outcome.stop, outcome.usage, outcome.timing, 0.0)
             reply.reasoning_seconds = outcome.thinking_s
+            reply.saved_error = outcome.error or ""
         else:
             reply.state = State.DONE
         return reply
@@ -265,7 +267,8 @@ class Reply:
             case Stop.LOOP:
                 return "Stopped: the model was repeating itself."
             case Stop.ERROR:
-                return "The engine failed. What had arrived is kept; send a message to go on."
+                why = sanitize(self.saved_error) or "The engine failed."
+                return f"{why} What had arrived is kept; send a message to go on."
             case Stop.END if not self.answer and self.reasoning:
                 return "The model ended without an answer."
             case _:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localmag.errors import EngineDied
-from localmag.sessions import Entry, Outcome, Setup
+from localmag.sessions import CUT_OFF, Entry, Outcome, Setup
 from localmag.stream import fold
 from localmag.tui.reply import Reply, State, earlier, percent, rate, seconds
 from localmag.types import (
@@ -167,6 +167,11 @@ def test_a_saved_conversation_is_drawn_as_it_was() -> None:
     assert (second.question, second.state) == ("never answered", State.STOPPED)
     assert third.notes == ["set apart (why): x"]
     assert earlier([]) == ()
+
+
+def test_of_a_saved_reply_that_failed_the_reason_is_told() -> None:
+    killed = Entry(1, Message.of("assistant", "So"), 0.0, outcome=Outcome(Stop.ERROR, error=CUT_OFF))
+    assert Reply.saved("question", killed).ending().startswith(CUT_OFF)
 
 
 @pytest.mark.parametrize(
