@@ -150,17 +150,21 @@ def models() -> tuple[Model, ...]:
     return _merged(own, changed)
 
 
-def find(name: str) -> tuple[Model, str | None]:
+def find(name: str, quant: str | None = None) -> tuple[Model, str | None]:
     """`magistral`, `magistral:1.1`, `demo`, `magistral:Q5_K_M` → the model and the quant asked for, if any.
 
-    Raises NotFound with the nearest names.
+    It may be asked for apart from the name, as `quant`. Raises NotFound with the nearest names, WrongUsage for
+    two quants.
     """
     known = {alias.lower(): model for model in models() for alias in (model.name, *model.aliases)}
     if model := known.get(name.lower()):
-        return model, None
-    stem, _, quant = name.rpartition(":")
+        return model, quant
+    stem, _, named = name.rpartition(":")
     if model := known.get(stem.lower()):
-        return model, model.build(quant).quant
+        named = model.build(named).quant
+        if quant and quant.lower() != named.lower():
+            raise WrongUsage(f"{name} and --quant {quant} are two builds.", "Name one of them.")
+        return model, named
     near = get_close_matches(name.lower(), known, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     names = ", ".join((*model.aliases, model.name)[0] for model in models())

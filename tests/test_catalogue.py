@@ -255,3 +255,10 @@ def test_two_models_of_one_name_are_refused(own: Path) -> None:
     own.write_text(OWN + OWN.replace("mine", "other"))
     with pytest.raises(WrongUsage, match="both named 'my-finetune'"):
         catalogue.models()
+
+
+def test_a_quant_may_be_named_once_or_twice_but_not_two() -> None:
+    assert catalogue.find("magistral:Q4_K_M", "q4_k_m")[1] == "Q4_K_M"
+    assert catalogue.find("magistral", "Q4_K_M")[1] == "Q4_K_M"
+    with pytest.raises(WrongUsage, match="two builds"):
+        catalogue.find("magistral:Q5_K_M", "Q4_K_M")

@@ -98,8 +98,8 @@ def chat(
         _lines(run, past)
 
 
-_DEMO: dict[str, Any] = {"backend": options.BackendChoice.auto, "quant": None, "ctx": None, "kv": None}
-"""For the demo, what was asked for of another model."""
+_DEMO: dict[str, Any] = {"quant": None, "ctx": None, "kv": None}
+"""For the demo: they were asked for of another model. The backend stays as it was asked for."""
 
 
 def _wish(

@@ -74,8 +74,7 @@ def _catalogued(name: str, quant: str | None, machine: Machine, wanted: _Wanted)
     """The builds of a model of the catalogue; None for other names, and for quants that it does not list."""
     if not catalogue.is_name(name):
         return None
-    model, named = catalogue.find(name)
-    quant = quant or named
+    model, quant = catalogue.find(name, quant)
     listed = quant is None or any(build.has_quant(quant) for build in model.builds)
     if not listed or (model.shape is None and store.meant(name, quant).here):
         return None

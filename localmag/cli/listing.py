@@ -74,8 +74,7 @@ def show(
     if not catalogue.is_name(model):
         _show_copies(there.meant(model), model, there, as_json)
         return
-    found, named = catalogue.find(model)
-    quant = quant or named
+    found, quant = catalogue.find(model, quant)
     asked = (backend.value, "") if backend is not options.BackendChoice.auto else (*select.RUNNERS, "")
     builds = tuple(b for b in ((found.build(quant),) if quant else found.builds) if b.backend in asked)
     copies = [h for h in there.of(found, quant) if h.backend in asked]

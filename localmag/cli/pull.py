@@ -43,8 +43,7 @@ def pull(
     is the build that fits this machine best, as `localmag fit` shows. Stopped at any moment, the same command
     goes on where it was. The path of the weights goes to stdout.
     """
-    found, named = catalogue.find(model)
-    quant = quant or named
+    found, quant = catalogue.find(model, quant)
     if found.not_yet:
         warn(f"localmag cannot run {found.title} yet: {found.not_yet}.")
     if without_weights or found.shape is None:

@@ -73,10 +73,15 @@ def _is_checkout(root: Path) -> bool:
 
 
 def _make_install(root: Path, system: str, backend: str = "") -> str:
-    """`backend` is what LOCALMAG_BACKEND must ask for, which is never needed on Windows."""
-    if system == "win32":
-        return f"cd {joined(system, str(root))} && python -m tools.bootstrap install"
-    return f"{f'LOCALMAG_BACKEND={backend} ' if backend else ''}make -C {joined(system, str(root))} install"
+    """`backend` is what LOCALMAG_BACKEND must ask for, which is never needed on Windows.
+
+    A Mac has no make before it has a compiler.
+    """
+    asked = f"LOCALMAG_BACKEND={backend} " if backend else ""
+    if system == "linux":
+        return f"{asked}make -C {joined(system, str(root))} install"
+    python = "python" if system == "win32" else "python3"
+    return f"cd {joined(system, str(root))} && {asked}{python} -m tools.bootstrap install"
 
 
 def _pinned() -> str:

@@ -20,8 +20,7 @@ def meant(name: str, quant: str | None = None) -> Meant:
     socket.
     """
     if name.lower().partition(":")[0] == catalogue.DEMO and catalogue.is_name(name):
-        model, named = catalogue.find(name)
-        return of_demo(model, quant or named)
+        return of_demo(*catalogue.find(name, quant))
     from localmag.store import ready
 
     return ready.meant(name, quant)

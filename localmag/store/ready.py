@@ -25,10 +25,8 @@ _TEMPERATURE, _TOP_P = 0.7, 0.95  # the sampling of every Magistral card
 def meant(name: str, quant: str | None) -> Meant:
     """See `local.meant`."""
     if catalogue.is_name(name):
-        model, named = catalogue.find(name)
-        if model.name == catalogue.DEMO:
-            return of_demo(model, quant or named)
-        return _of_catalogue(model, quant or named)
+        model, quant = catalogue.find(name, quant)
+        return of_demo(model, quant) if model.name == catalogue.DEMO else _of_catalogue(model, quant)
     path = paths.expanded(name)
     like_path = _looks_like_path(name)
     if like_path and _exists(path):
