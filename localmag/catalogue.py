@@ -153,8 +153,8 @@ def models() -> tuple[Model, ...]:
 def find(name: str, quant: str | None = None) -> tuple[Model, str | None]:
     """`magistral`, `magistral:1.1`, `demo`, `magistral:Q5_K_M` → the model and the quant asked for, if any.
 
-    It may be asked for apart from the name, as `quant`. Raises NotFound with the nearest names, WrongUsage for
-    two quants.
+    It may be asked for apart from the name, as `quant`. Raises NotFound with the nearest names, WrongUsage
+    for two quants.
     """
     known = {alias.lower(): model for model in models() for alias in (model.name, *model.aliases)}
     if model := known.get(name.lower()):
