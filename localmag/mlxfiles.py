@@ -103,6 +103,13 @@ def shape(told: Mapping[str, Any]) -> Shape:
     return Shape(**found, tied=_tied(told))
 
 
+def odd_number(told: Mapping[str, Any]) -> str | None:
+    """The first key of a dimension that is stated, and is no whole number of the kind that models have."""
+    text = text_of(told)
+    stated = {key: text[key] for key in _KEYS if text.get(key) is not None}
+    return next((key for key, n in stated.items() if type(n) is not int or not 0 <= n <= _MOST_NUMBER), None)
+
+
 def tensors(path: Path) -> dict[str, Tensor]:
     """What a safetensors file's header lists: 8 bytes of length, JSON, then the data without gaps.
 

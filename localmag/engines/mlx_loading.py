@@ -113,6 +113,8 @@ def _config(spec: EngineSpec) -> dict[str, Any]:
             f"{spec.name} wants to run a program of its own ({str(config['model_file'])[:60]!r}).",
             "None that comes with weights is run: use another build.",
         )
+    if odd := mlxfiles.odd_number(config):  # MLX divides by some of them, and ends the process
+        raise BadFile(f"{spec.name} states a {odd} that no model has.", "Fetch it again.")
     if not 0 < _whole(text.get("num_hidden_layers")) <= _MOST_LAYERS:
         raise BadFile(f"{spec.name} does not say how many layers it has.", "Fetch it again.")
     return config
