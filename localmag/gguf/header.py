@@ -9,6 +9,7 @@ Format: ggml's docs/gguf.md. Little-endian, versions 2 and 3.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import struct
 from collections.abc import Sequence
@@ -151,9 +152,11 @@ def read(path: Path, *, strings: bool = True) -> Header:
                 raise BadFile(f"{path} is not a GGUF file.", "Give the path of a model's .gguf file.")
             with mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 return _Reader(path, data, strings).header()
-    except (FileNotFoundError, IsADirectoryError) as exc:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as exc:
         raise NotFound(f"There is no file {path}.", "Check the path.") from exc
     except OSError as exc:
+        if exc.errno == errno.ENAMETOOLONG:
+            raise NotFound("There is no file of so long a name.", "Check the path.") from exc
         raise BadFile(
             f"{path} cannot be read ({exc.strerror}).", "Check its permissions and the disk."
         ) from exc
