@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,6 @@ from tools.bootstrap import accelerator, environment, install
 from tools.bootstrap.environment import Environment, SetupError
 from tools.bootstrap.install import noted_choice, ready, set_up
 
-ROOT = Path(__file__).resolve().parents[2]
-needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 CPU = accelerator.Choice("cpu", "found no GPU")
 CUDA = accelerator.Choice("cuda", "found a card", ("-DGGML_CUDA=on", "-DCMAKE_CUDA_ARCHITECTURES=89"))
 
