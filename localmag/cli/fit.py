@@ -208,7 +208,7 @@ def _plan(plan: Plan) -> dict[str, object]:
         "gpu_layers": plan.setting.gpu_layers,
         "cpu_experts": plan.setting.cpu_experts,
         "where": plan.where,
-        "tokens_per_second": round(plan.speed, 1),
+        "tokens_per_second": round(plan.speed, 1) or None,
         "needs": [asdict(n) | {"total": n.total} for n in plan.needs],
         "rooms": [asdict(r) | {"usable": r.usable} for r in plan.rooms],
     }

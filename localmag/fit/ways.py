@@ -226,7 +226,8 @@ def _read(
 def _mlx(shape: Shape, weights: Weights, machine: Machine) -> _Trier:
     device = next((d for d in machine.devices if d.kind == "metal"), None)
     room = _device_room(device, machine) if device else _memory_room(machine)
-    rate = speed.of_memory(machine)
+    # On a CPU, MLX computes for longer than it reads (docs/log.md), and no bandwidth tells for how long.
+    rate = speed.of_memory(machine) if device else 0.0
     read = weights.total * shape.active_parameters // shape.parameters
 
     def trier(context: int, kind: KVType) -> Way:

@@ -119,6 +119,12 @@ def test_a_quant_a_kv_type_and_a_backend_are_kept() -> None:
     assert (plan.build.quant, plan.setting.kv_type, plan.backend) == ("Q6_K", "q4_0", "llama.cpp")
 
 
+def test_mlx_without_a_gpu_promises_no_speed() -> None:
+    assert best(MAC_32, backend="mlx").speed > 0
+    plan = best(replace(BARE_24, mlx=True), backend="mlx")
+    assert (plan.fits, plan.speed) == (True, 0)
+
+
 def test_what_there_is_not_is_named() -> None:
     model = catalogue.find("magistral:1.0")[0]
     with pytest.raises(NotFound, match="no build for mlx"):
