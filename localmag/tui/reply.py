@@ -113,8 +113,9 @@ class Reply:
     def fold(self, event: Event, now: float) -> None:
         match event:
             case Loading(fraction):
-                self.state = State.LOADING
-                self.loaded = fraction
+                # Also told from outside of the reply, which may have begun by then.
+                if self.state in (State.WAITING, State.LOADING):
+                    self.state, self.loaded = State.LOADING, fraction
             case Prefill(done, total):
                 self.state = State.READING
                 self.read, self.to_read = done, total

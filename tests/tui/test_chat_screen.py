@@ -49,6 +49,33 @@ async def test_loading_is_shown_before_anything_is_asked() -> None:
         await it.shown("● ready")
 
 
+async def test_a_message_sent_while_it_loads_leaves_no_loading_behind() -> None:
+    reports: list[Report] = []
+    gates = [Gate(), Gate()]
+
+    def open_conversation(report: Report) -> ScriptedConversation:
+        reports.append(report)
+        return ScriptedConversation([gates[0], ThinkingDelta("hm"), gates[1], *reply("", "Hi.")], [Gate()])
+
+    async with running(ChatApp(open_conversation, LABEL)) as it:
+        reports[0](Loading(0.3))
+        await it.shown("● loading 30%")
+        await it.say("Hello")
+        await it.shown("▌ Hello", "● loading 30%")
+        gates[0].open()
+        await it.shown("● thinking")
+        reports[0](Loading(1.0))
+        await it.pilot.pause(0.2)
+        assert "● thinking" in it.text
+        gates[1].open()
+        await it.shown("● done")
+        reports[0](Loading(0.5))
+        await it.shown("● loading 50%")
+        await it.say("One more")
+        await it.press("escape")
+        await it.shown("● stopped")
+
+
 async def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     tries: list[int] = []
 

@@ -67,6 +67,10 @@ def test_the_states_of_a_reply_in_their_order() -> None:
     ]
 
 
+def test_that_the_weights_are_there_takes_back_nothing_of_a_reply_that_has_begun() -> None:
+    assert folded(Loading(0.9), ThinkingDelta("hm"), Loading(1.0)).state is State.THINKING
+
+
 @pytest.mark.parametrize(
     ("stop", "state"),
     [

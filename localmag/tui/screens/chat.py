@@ -144,12 +144,11 @@ class ChatScreen(Screen[None]):
                 self.label = replace(self.label, context=context)
                 for line in notes:
                     self.notify(sanitize(line), severity="warning", timeout=NOTICE_S)
-            case Loading(fraction) if self.current is None:
-                self._loaded = fraction
-            case event if self.current is not None:
-                self.current.fold(event, now)
-            case _:
-                pass
+            case event:
+                if isinstance(event, Loading):
+                    self._loaded = event.fraction
+                if self.current is not None:
+                    self.current.fold(event, now)
 
     def _show_earlier(self, earlier: tuple[Reply, ...], now: float) -> None:
         self.opened = True
@@ -190,6 +189,7 @@ class ChatScreen(Screen[None]):
         reply, self.current = self.current, None
         assert reply is not None
         reply.cut(now)
+        self._loaded = None  # who still watches it load says so again
         self._ticker.pause()
         self._keep_soon()
         if not self.queued:
