@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
-from localmag import amounts, catalogue, fit, store
+from localmag import amounts, catalogue, fit, shell, store
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.columns import columns
@@ -20,7 +19,7 @@ from localmag.engines import select, selection
 from localmag.engines.advice import Advice, advise, does_not_fit, runnable
 from localmag.errors import NotFound
 from localmag.fit import Plan
-from localmag.hardware import Machine, rebuild
+from localmag.hardware import Machine
 from localmag.store import cache
 
 _UNKNOWN = 2**24  # tokens, for weights that do not say what they were trained for
@@ -164,7 +163,7 @@ def _next(plan: Plan) -> str:
     from localmag.store.inventory import take
 
     here = not plan.build.repo or any(one.usable for one in take().of(plan.model, plan.build.quant))
-    return f"Run `{rebuild.joined(sys.platform, 'localmag', 'chat' if here else 'pull', _name(plan))}`."
+    return f"Run `{shell.joined('localmag', 'chat' if here else 'pull', _name(plan))}`."
 
 
 def _name(plan: Plan) -> str:

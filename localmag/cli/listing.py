@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from localmag import amounts, catalogue, paths
+from localmag import amounts, catalogue, paths, shell
 from localmag.catalogue import Build, Model
 from localmag.cli import options
 from localmag.cli.columns import columns, headed
@@ -80,7 +80,7 @@ def show(
     copies = [h for h in there.of(found, quant) if h.backend in asked]
     if not builds:
         raise NotFound(
-            f"{found.title} has no such build for {backend.value}.", f"`localmag show {model}` lists them."
+            f"{found.title} has no such build for {backend.value}.", f"{_command('show', model)} lists them."
         )
     best = {h.build: h for h in reversed(copies)}
     if as_json:
@@ -144,7 +144,7 @@ def import_(
     if name not in (None, one.name):
         warn(f"It was known already, as {one.name}: that remains its name.")
     elif sys.stderr.isatty():
-        note(f"Known from now on; `localmag chat {one.name}` uses it.")
+        note(f"Known from now on; {_command('chat', one.name)} uses it.")
     say(one.name)
 
 
@@ -204,11 +204,14 @@ def _not_ours(copies: list[Here], name: str, there: Inventory) -> NotFound:
     if not copies:
         return unknown(name, there)
     one = copies[0]
-    how = f"`ollama rm {one.found.label}` removes it." if one.found and one.place == "Ollama" else ""
-    return NotFound(
-        f"{one.name} is {_whose(one)}, so localmag leaves it alone.",
-        how or f"Remove it there: {_short(one.path)}.",
-    )
+    how = f"Remove it there: {_short(one.path)}."
+    if one.found and one.place == "Ollama":
+        how = f"`{shell.joined('ollama', 'rm', one.found.label)}` removes it."
+    return NotFound(f"{one.name} is {_whose(one)}, so localmag leaves it alone.", how)
+
+
+def _command(*words: str) -> str:
+    return f"`{shell.joined('localmag', *words)}`"
 
 
 def _whose(one: Here) -> str:
@@ -238,7 +241,7 @@ def _bytes(one: Here) -> str:
 def _state(one: Here) -> str:
     match one.state:
         case "partial":
-            return f"partial, of {amounts.size(one.total)}: `localmag pull {one.name}` goes on"
+            return f"partial, of {amounts.size(one.total)}: {_command('pull', one.name)} goes on"
         case "refused":
             return f"refused: {one.why.replace(str(one.path), 'it')}"
         case "missing":
@@ -252,7 +255,7 @@ def _state(one: Here) -> str:
 def _unverified(one: Here) -> str:
     told = "not verified"
     if one.build and one.found and one.found.repo == one.build.repo:
-        told += f": `localmag pull {one.name}` checks it"
+        told += f": {_command('pull', one.name)} checks it"
     if one.backend == "mlx":
         return f"MLX, {told}"
     return told if one.own_tokenizer else f"{told}; its tokenizer is rebuilt from it"

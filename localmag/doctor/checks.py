@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import localmag
-from localmag import amounts, catalogue, config, paths
+from localmag import amounts, catalogue, config, paths, shell
 from localmag.doctor.report import Check, State
 from localmag.doctor.terminal import Terminal
 from localmag.engines.select import Host, Runner
@@ -167,11 +167,11 @@ def _weights(one: Here) -> Check:
     match one.state:
         case "partial":
             said = f"{one.name}: {amounts.part(one.size, one.total)}, partial"
-            return Check("weights", said, "note", f"Run `localmag pull {one.name}` to go on.")
+            pull = shell.joined("localmag", "pull", one.name)
+            return Check("weights", said, "note", f"Run `{pull}` to go on.")
         case "missing":
-            return Check(
-                "weights", f"{one.name}: {one.why}", "note", f"Run `localmag rm {one.name}` to forget it."
-            )
+            forget = shell.joined("localmag", "rm", one.name)
+            return Check("weights", f"{one.name}: {one.why}", "note", f"Run `{forget}` to forget it.")
         case "refused":
             return Check("weights", f"{one.name}: {one.why}", "note", one.look.todo if one.look else "")
     if one.look and one.look.images:
@@ -241,12 +241,10 @@ def settings() -> Iterator[Check]:
 
 def _move_away(path: Path) -> str:
     """The command for a database, together with its logs: SQLite would take those for a new one's."""
-    move = "move" if sys.platform == "win32" else "mv"
+    move, then = ("move", "` and `") if sys.platform == "win32" else ("mv", " && ")
     files = [path, *(f for end in ("-wal", "-shm", "-journal") if (f := Path(f"{path}{end}")).exists())]
     aside = f"{path}.damaged"
-    return " && ".join(
-        rebuild.joined(sys.platform, move, str(f), str(f).replace(str(path), aside)) for f in files
-    )
+    return then.join(shell.joined(move, str(f), str(f).replace(str(path), aside)) for f in files)
 
 
 def _writable(folder: Path) -> bool:

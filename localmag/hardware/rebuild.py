@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import platform
 import re
-import shlex
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+
+from localmag import shell
 
 PACKAGE = "llama-cpp-python"
 _ROOT = Path(__file__).resolve().parents[2]
@@ -27,11 +27,11 @@ def rebuild(kind: str, root: Path = _ROOT, system: str = sys.platform) -> str:
     if kind != "cpu" and _is_checkout(root):
         return _make_install(root, system, "metal" if kind == "metal" else "")
     options = {**_CMAKE, "sycl": _SYCL}.get(kind)  # Metal is on by itself
-    return joined(
-        system,
+    return shell.joined(
         *(sys.executable, "-m", "pip", "install", "--force-reinstall", "--no-deps", "--no-cache-dir"),
         *(("--no-binary", PACKAGE, "-C", f"cmake.args={options}") if options else ()),
         _pinned(),
+        system=system,
     )
 
 
@@ -43,19 +43,33 @@ def llama_cpp(root: Path = _ROOT, system: str = sys.platform, arch: str | None =
     return pip_install(PACKAGE, system=system)
 
 
-def mlx(root: Path = _ROOT, system: str = sys.platform, arch: str | None = None) -> str:
-    """The same for MLX; "" where there is none: it runs on Apple silicon, and on Linux for tests."""
-    arch = arch or platform.machine()
-    if system == "linux":
-        return _make_install(root, system) if _is_checkout(root) else pip_install("mlx-lm[cpu]")
-    if system != "darwin" or arch != "arm64":
+def mlx(
+    root: Path = _ROOT,
+    system: str = sys.platform,
+    arch: str | None = None,
+    libc: tuple[str, str] | None = None,
+) -> str:
+    """The same for MLX; "" where there are no wheels of it: they are for Apple silicon and, for tests, for
+    Linux with glibc 2.35 or newer. `libc` is its name and version.
+    """
+    machine = system, arch or platform.machine()
+    if machine == ("darwin", "arm64"):
+        package = "mlx-lm"
+    elif machine in (("linux", "x86_64"), ("linux", "aarch64")) and _is_new(*(libc or platform.libc_ver())):
+        package = "mlx-lm[cpu]"
+    else:
         return ""
-    return _make_install(root, system) if _is_checkout(root) else pip_install("mlx-lm")
+    return _make_install(root, system) if _is_checkout(root) else pip_install(package, system=system)
+
+
+def _is_new(libc: str, version: str) -> bool:
+    """As tools/bootstrap/install.py has it, which cannot be imported from here."""
+    return libc == "glibc" and [int(part) for part in version.split(".")[:2]] >= [2, 35]
 
 
 def pip_install(name: str, *options: str, system: str = sys.platform) -> str:
     """A shell command for this very Python, of a version that localmag goes with."""
-    return joined(system, sys.executable, "-m", "pip", "install", *options, requirement(name))
+    return shell.joined(sys.executable, "-m", "pip", "install", *options, requirement(name), system=system)
 
 
 def requirement(name: str) -> str:
@@ -75,13 +89,15 @@ def _is_checkout(root: Path) -> bool:
 def _make_install(root: Path, system: str, backend: str = "") -> str:
     """`backend` is what LOCALMAG_BACKEND must ask for, which is never needed on Windows.
 
-    A Mac has no make before it has a compiler.
+    A Mac has no make before it has a compiler. On Windows `python` may be what opens a shop, and `cd` with
+    `&&` neither changes drives nor is known to every shell.
     """
-    asked = f"LOCALMAG_BACKEND={backend} " if backend else ""
     if system == "linux":
-        return f"{asked}make -C {joined(system, str(root))} install"
-    python = "python" if system == "win32" else "python3"
-    return f"cd {joined(system, str(root))} && {asked}{python} -m tools.bootstrap install"
+        words = ["make", "-C", str(root), "install"]
+    else:
+        words = ["py" if system == "win32" else "python3", str(root / "tools" / "bootstrap"), "install"]
+    asked = f"LOCALMAG_BACKEND={backend} " if backend else ""
+    return asked + shell.joined(*words, system=system)
 
 
 def _pinned() -> str:
@@ -90,8 +106,3 @@ def _pinned() -> str:
         return f"{PACKAGE}=={metadata.version(PACKAGE)}"
     except metadata.PackageNotFoundError:
         return PACKAGE
-
-
-def joined(system: str, *words: str) -> str:
-    """The words as one types them in that system's shell."""
-    return subprocess.list2cmdline(words) if system == "win32" else shlex.join(words)

@@ -298,4 +298,5 @@ def _other_names(found: Found) -> tuple[str, ...]:
 
 def plain(name: str) -> str:
     """A name from outside as one word that can be shown and typed."""
-    return "".join(c if c.isprintable() and not c.isspace() else "-" for c in name)[:200]
+    word = "".join(c if c.isprintable() and not c.isspace() else "-" for c in name)[:200]
+    return f"_{word}" if word.startswith("-") else word  # which would be read as an option

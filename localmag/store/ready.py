@@ -8,7 +8,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from localmag import amounts, catalogue, gguf, paths
+from localmag import amounts, catalogue, gguf, paths, shell
 from localmag.catalogue import Build, Model
 from localmag.errors import BadFile, LocalmagError, NotFound
 from localmag.store import cache, inventory, places, rebuild, records
@@ -33,6 +33,8 @@ def meant(name: str, quant: str | None) -> Meant:
         return _at(path)
     there = inventory.take()
     if copies := there.meant(name):
+        if all(one.state == "missing" for one in copies):  # before anybody asks what could run it
+            raise _gone(copies[0])
         title = copies[0].model.title if copies[0].model else copies[0].name
         return Meant(title, *_backends(copies, ()), lambda backend: _first_ready(_for(backend, copies)))
     if _exists(path):
@@ -111,10 +113,15 @@ def _first_ready(copies: list[Here]) -> Installed:
     raise failures[0]
 
 
+def _gone(one: Here) -> NotFound:
+    forget = shell.joined("localmag", "rm", one.name)
+    return NotFound(one.why, f"Bring it back, or forget it with `{forget}`.")
+
+
 def unknown(name: str, there: Inventory) -> NotFound:
     """The catalogue's own words, or the nearest name of something that is here."""
     if _looks_like_path(name) and _exists(paths.expanded(name)):  # of a command that takes names only
-        how = f"`localmag import {name}` gives it one, or tells the one that it has."
+        how = f"`{shell.joined('localmag', 'import', name)}` gives it one, or tells the one that it has."
         return NotFound(f"{name} is a path, and no name.", how)
     theirs = {n.lower(): h.name for h in there.all if h.ours for n in (h.name, *h.names)}
     ours = {n for model in catalogue.models() for n in (model.name, *model.aliases)}
@@ -130,7 +137,7 @@ def unknown(name: str, there: Inventory) -> NotFound:
 
 def _ready(one: Here) -> Installed:
     if one.state == "missing":
-        raise NotFound(one.why, f"Bring it back, or forget it with `localmag rm {one.name}`.")
+        raise _gone(one)
     if one.state == "partial" and one.model:
         raise _not_here(one.model, one.quant, one.backend, [one], [one])
     assert one.found and one.look

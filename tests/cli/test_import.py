@@ -84,6 +84,26 @@ def test_import_then_use_then_forget(localmag: RunLocalmag, tmp_path: Path, demo
     failure(localmag("ask", "little", "Hi"), 3)
 
 
+@pytest.mark.parametrize("command", ["ask", "chat", "fit"])
+def test_an_import_whose_file_has_gone_says_so(
+    localmag: RunLocalmag, tmp_path: Path, demo: Demo, command: str
+) -> None:
+    file = shutil.copy(demo.weights, tmp_path / "my model;date.gguf")
+    assert localmag("import", str(file)).stdout == "my-model;date\n"
+    Path(file).unlink()
+    said = failure(localmag(command, "my-model;date", *(("Hi",) if command == "ask" else ())), 3)
+    assert f"Nothing is at {file} any more." in said
+    assert "`localmag rm 'my-model;date'`" in said
+
+
+def test_a_file_called_as_an_option_gets_a_name_that_can_be_typed(
+    localmag: RunLocalmag, tmp_path: Path, demo: Demo
+) -> None:
+    file = shutil.copy(demo.weights, tmp_path / "-h.gguf")
+    (name,) = localmag("import", str(file)).stdout.splitlines()
+    assert localmag("rm", name, "--yes").returncode == 0
+
+
 @pytest.mark.parametrize("name", ["small/../x", "a\\b", "mine@home", "-x", "magistral", ""])
 def test_what_would_be_read_as_something_else_is_no_name(
     localmag: RunLocalmag, tmp_path: Path, demo: Demo, name: str

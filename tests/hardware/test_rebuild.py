@@ -26,7 +26,7 @@ def test_in_a_checkout_it_is_the_set_up_that_looks_at_the_hardware(tmp_path: Pat
         str(tmp_path),
         "install",
     ]
-    assert "python -m tools.bootstrap install" in rebuild("cuda", root=tmp_path, system="win32")
+    assert rebuild("cuda", root=tmp_path, system="win32").split()[0] == "py"
 
 
 def test_a_build_that_does_not_load_is_replaced_as_it_was_chosen(tmp_path: Path) -> None:
@@ -42,13 +42,12 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_checkout_on_a_mac_must_be_asked_for_metal(checkout: Path) -> None:
-    asked = f"cd {checkout} && LOCALMAG_BACKEND=metal python3 -m tools.bootstrap install"
+    plain = f"python3 {checkout}/tools/bootstrap install"
+    asked = f"LOCALMAG_BACKEND=metal {plain}"
     assert commands.llama_cpp(checkout, "darwin", "arm64") == asked
     assert rebuild("metal", checkout, "darwin") == asked
-    plain = f"cd {checkout} && python3 -m tools.bootstrap install"
     assert commands.llama_cpp(checkout, "linux", "x86_64") == f"make -C {checkout} install"
     assert commands.llama_cpp(checkout, "darwin", "x86_64") == plain
-    assert commands.llama_cpp(checkout, "win32", "AMD64").endswith("python -m tools.bootstrap install")
     assert commands.mlx(checkout, "darwin", "arm64") == plain
 
 
@@ -67,9 +66,27 @@ def test_what_is_missing_on_a_mac_is_fetched_whatever_markers_say(
     assert words == [sys.executable, "-m", "pip", "install", package]
 
 
-def test_where_mlx_runs_and_where_not(tmp_path: Path) -> None:
-    assert shlex.split(commands.mlx(tmp_path, "linux", "x86_64"))[-1].startswith("mlx-lm[cpu]")
-    assert commands.mlx(tmp_path, "darwin", "x86_64") == commands.mlx(tmp_path, "win32", "AMD64") == ""
+@pytest.mark.parametrize("root", ["", "has tools"])
+def test_where_mlx_runs_and_where_not(checkout: Path, root: str) -> None:
+    root_ = checkout if root else checkout / "elsewhere"
+    assert commands.mlx(root_, "linux", "x86_64", ("glibc", "2.35"))
+    for machine in (
+        ("linux", "x86_64", ("glibc", "2.31")),
+        ("linux", "aarch64", ("", "")),
+        ("linux", "riscv64", ("glibc", "2.39")),
+        ("darwin", "x86_64"),
+        ("win32", "AMD64"),
+    ):
+        assert commands.mlx(root_, *machine) == ""
+
+
+def test_without_a_checkout_mlx_is_pips(tmp_path: Path) -> None:
+    words = shlex.split(commands.mlx(tmp_path, "linux", "x86_64", ("glibc", "2.39")))
+    assert words[-1].startswith("mlx-lm[cpu]")
+
+
+def test_on_windows_it_is_one_command_in_any_folder_of_any_drive_and_shell(checkout: Path) -> None:
+    assert commands.llama_cpp(checkout, "win32", "AMD64") == f"py {checkout / 'tools' / 'bootstrap'} install"
 
 
 def test_a_package_that_localmag_does_not_ask_for_has_any_version() -> None:

@@ -52,6 +52,14 @@ def test_an_old_python_can_read_it(path: Path) -> None:
     ast.parse(path.read_text("utf-8"), feature_version=(3, 8))
 
 
+@pytest.mark.parametrize("started", ["tools/bootstrap", "tools/bootstrap/__main__.py"])
+def test_it_starts_by_its_path_in_any_folder(tmp_path: Path, started: str) -> None:
+    command = [sys.executable, str(ROOT / started), "help"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "talk to a model" in done.stderr
+
+
 class Running(Environment):
     """The environment of this very test."""
 
@@ -110,7 +118,6 @@ def test_the_log_s_lines_tell_the_stage(line: str, said: str) -> None:
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk"),
         ("g++: fatal error: Killed signal terminated program cc1plus", "memory"),
         ("ERROR: No matching distribution found for textual==8.2.8", "package index"),
-        ("ERROR: No matching distribution found for mlx-metal==0.32.4", "macOS 14"),
         ("ERROR: something never seen", "run this again"),
     ],
 )
@@ -121,6 +128,16 @@ def test_a_failure_shows_its_cause_and_a_remedy(line: str, todo: str) -> None:
     assert "the last line" in text
     assert todo in text
     assert "[100/193]" not in text
+
+
+@pytest.mark.parametrize(
+    ("system", "todo"), [("darwin", "macOS 14"), ("linux", "package index"), ("win32", "package index")]
+)
+def test_only_a_mac_is_told_of_macos(system: str, todo: str) -> None:
+    line = "ERROR: No matching distribution found for mlx-metal==0.32.4"
+    text = failure([line], Path("install.log"), system)
+    assert todo in text
+    assert ("macOS" in text) == (system == "darwin")
 
 
 def make(*args: str) -> subprocess.CompletedProcess[str]:

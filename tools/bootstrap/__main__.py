@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+if not __package__:  # by its path, from anywhere: python FOLDER/tools/bootstrap install
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from tools.bootstrap.environment import Environment, SetupError, say
 from tools.bootstrap.install import MLX, has_mlx_cpu, set_up, set_up_training
 

@@ -97,6 +97,7 @@ def stage(line: str) -> str:
     return ""
 
 
+OLD_MACOS = "No matching distribution found for mlx"
 HINTS = (
     (
         r"No CMAKE_\w+_COMPILER|CMAKE_\w+_COMPILER not set|could not be found|find compiler|Visual Studio",
@@ -114,7 +115,7 @@ HINTS = (
         " again.",
     ),
     (
-        r"No matching distribution found for mlx",
+        OLD_MACOS,
         "MLX takes macOS 14 or newer. Update macOS, then run this again.",
     ),
     (
@@ -125,7 +126,7 @@ HINTS = (
 )
 
 
-def failure(lines: Sequence[str], log: Path) -> str:
+def failure(lines: Sequence[str], log: Path, system: str = sys.platform) -> str:
     """What pip's log says went wrong and, where the cause is a known one, what to do.
 
     The first errors name the cause and the last lines the consequence; thousands may lie between.
@@ -133,6 +134,7 @@ def failure(lines: Sequence[str], log: Path) -> str:
     lines = [line.strip()[:160] for line in lines if line.strip()]
     errors = [line for line in lines if re.search(r"\berror\b|\bfatal\b|No space left", line, re.I)]
     shown = list(dict.fromkeys((*errors[:8], *lines[-4:])))
-    known = (hint for pattern, hint in HINTS if re.search(pattern, "\n".join(errors)))
+    hints = (hint for hint in HINTS if hint[0] != OLD_MACOS or system == "darwin")
+    known = (hint for pattern, hint in hints if re.search(pattern, "\n".join(errors)))
     todo = next(known, "Once its cause is gone, run this again: it goes on from here.")
     return "\n    ".join(("installing failed:", *shown)) + f"\n{todo}\nThe full log is {log}"
