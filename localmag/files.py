@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,15 @@ def read(path: Path, most: int = _MOST) -> bytes:
         raise OSError(errno.EFBIG, f"it is larger than {most // 2**20} MiB", os.fspath(path))
     with path.open("rb") as file:
         return file.read(most)
+
+
+def discard(path: Path) -> None:
+    """Remove it, a folder with all that is in it, as far as that can be done; of a link, the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def json_object(path: Path, most: int = _MOST) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _LEFT_OUT = re.compile(r"rotary_emb\.inv_freq")  # besides those: it is computed
 _OUTPUT = re.compile(r"(?:^|\.)lm_head\.")  # of no use where the embedding is the output layer
 _MOST_CONFIG = 4 * 2**20  # bytes
 _MOST_HEADER = 32 * 2**20  # bytes; true ones are a few hundred thousand
-_MOST_NUMBER = 2**31  # of layers, heads, widths: what is more would not even be counted in floats
+_MOST_NUMBER = 2**24  # of layers, heads, widths, ids: true ones are a few hundred thousand at most
 _KEYS = {  # config.json's → fields of a Shape
     "num_hidden_layers": "layers",
     "hidden_size": "width",
@@ -53,21 +53,28 @@ _NEEDED = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocabula
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """`dtype` in safetensors' words: BF16, F32, U32. What is quantized is U32, beside scales and biases."""
+    """`dtype` in safetensors' words: BF16, F32, U32. What is quantized is U32, beside scales and biases.
+
+    `columns` is the last of its dimensions; 0 where that is not stated.
+    """
 
     dtype: str
     nbytes: int
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """Bytes: `weights` of what is loaded, `images` of what is for seeing and left out; `number` of one number
-    while it computes, and of the KV cache's where that is not quantized.
+    """Bytes: `weights` of what is loaded, `images` of what is for seeing and left out; `itemsize` of one
+    number while it computes, and of the KV cache's where that is not quantized.
+
+    `groups` is in how many the longest rows of what is quantized are divided; 0 if nothing is.
     """
 
     weights: int
     images: int
-    number: int
+    itemsize: int
+    groups: int = 0
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -134,7 +141,9 @@ def tensors(path: Path) -> dict[str, Tensor]:
         extent = told.get("data_offsets") if isinstance(told, dict) else None
         if not isinstance(extent, list) or len(extent) != 2 or not all(type(n) is int for n in extent):
             raise ValueError(amiss)
-        found[name] = Tensor(str(told.get("dtype")), extent[1] - extent[0])
+        shape = told.get("shape")
+        columns = _whole(shape[-1]) if isinstance(shape, list) and shape else 0
+        found[name] = Tensor(str(told.get("dtype")), extent[1] - extent[0], columns)
         extents.append((extent[0], extent[1]))
     reached = 0
     for begin, end in sorted(extents):
@@ -148,7 +157,7 @@ def tensors(path: Path) -> dict[str, Tensor]:
 
 def contents(told: Mapping[str, Any], there: Iterable[Mapping[str, Tensor]]) -> Contents:
     """What tensors with that config.json take."""
-    weights = images = 0
+    weights = images = groups = 0
     kinds = set()
     tied = _tied(told)
     for file in there:
@@ -158,9 +167,10 @@ def contents(told: Mapping[str, Any], there: Iterable[Mapping[str, Tensor]]) -> 
             elif not _LEFT_OUT.search(name) and not (tied and _OUTPUT.search(name)):
                 weights += tensor.nbytes
                 kinds.add(tensor.dtype)
+                groups = max(groups, tensor.columns if name.endswith(".scales") else 0)
     # MLX computes in the widest of what meets; two kinds of 16 bits meet in 32.
     sixteen = kinds & {"F16", "BF16"}
-    return Contents(weights, images, 2 if len(sixteen) == 1 and "F32" not in kinds else 4)
+    return Contents(weights, images, 2 if len(sixteen) == 1 and "F32" not in kinds else 4, groups)
 
 
 def measured(folder: Path) -> tuple[Shape, Contents] | None:

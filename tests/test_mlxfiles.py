@@ -54,7 +54,7 @@ def test_the_demo(demo: Demo) -> None:
     )
     file = demo.mlx / "model.safetensors"
     assert 0 < file.stat().st_size - contents.weights < 20_000  # its header
-    assert (contents.images, contents.number) == (0, 4)
+    assert (contents.images, contents.itemsize) == (0, 4)
 
 
 def test_the_model_that_reads_inside_one_that_sees(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_the_model_that_reads_inside_one_that_sees(tmp_path: Path) -> None:
     assert told
     shape, contents = told
     assert (shape.layers, shape.width, shape.kv_heads, shape.head_size) == (40, 5120, 8, 128)
-    assert contents == mlxfiles.Contents(weights=724, images=400, number=2)
+    assert contents == mlxfiles.Contents(weights=724, images=400, itemsize=2, groups=20)
 
 
 def test_an_output_layer_that_is_the_embedding_is_counted_once() -> None:
@@ -81,16 +81,16 @@ def test_an_output_layer_that_is_the_embedding_is_counted_once() -> None:
     there["model.layers.0.self_attn.rotary_emb.inv_freq"] = Tensor("F32", 8)  # which is computed
     assert mlxfiles.contents({"tie_word_embeddings": True}, [there]).weights == 100
     assert mlxfiles.contents({}, [there]).weights == 200
-    assert mlxfiles.contents({}, [there]).number == 2
+    assert mlxfiles.contents({}, [there]).itemsize == 2
 
 
 @pytest.mark.parametrize(
-    ("dtypes", "number"),
+    ("dtypes", "itemsize"),
     [("BF16", 2), ("F16", 2), ("U32 BF16", 2), ("F32", 4), ("U32 F32", 4), ("BF16 F32", 4), ("BF16 F16", 4)],
 )
-def test_it_computes_in_the_widest_of_what_meets(dtypes: str, number: int) -> None:
+def test_it_computes_in_the_widest_of_what_meets(dtypes: str, itemsize: int) -> None:
     there = {f"model.{n}": Tensor(dtype, 8) for n, dtype in enumerate(dtypes.split())}
-    assert mlxfiles.contents({}, [there]).number == number
+    assert mlxfiles.contents({}, [there]).itemsize == itemsize
 
 
 def test_latent_attention_and_experts() -> None:

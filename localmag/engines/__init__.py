@@ -28,7 +28,10 @@ class TokenModel(Protocol):
     held: list[int]
     """The ids whose keys and values the KV cache holds, by place. From outside it may be emptied only."""
     rate: float
-    """Ids per second that it last read a prompt at, short ends aside; 0 while that is not known."""
+    """Ids per second that it last read a prompt at; 0 while that is not known.
+
+    A prompt's short end, slower than whole chunks, counts only while there is nothing else to go by.
+    """
     library: str
     """The package it runs on, with its version."""
 
@@ -84,8 +87,8 @@ class Engine(Protocol):
         """Keep in `folder` the KV state of the prompt that `turn.messages` and a next question would make.
 
         Only as far as it was read already. None where that is nothing, or more than `most` bytes, or read
-        anew in less time than from a disk, or where there is no KV cache on this machine. Raises RunFailed
-        where it cannot be written.
+        anew in less time than from a disk, or where there is no KV cache on this machine. Raises a
+        LocalmagError where it cannot be written, or the conversation cannot be encoded.
         """
         ...
 

@@ -70,9 +70,10 @@ def _metal() -> dict[str, Any]:
         return {}
     try:
         import mlx.core as mx
-    except (ImportError, OSError, RuntimeError):
+
+        return metal(mx.device_info())
+    except (ImportError, OSError, RuntimeError, ValueError):  # some virtual Macs have no GPU
         return {}
-    return metal(mx.device_info())
 
 
 def metal(facts: Mapping[str, str | int]) -> dict[str, Any]:

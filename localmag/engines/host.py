@@ -88,7 +88,7 @@ class HostedEngine:
         finally:
             if answer is None:  # also after a second Ctrl+C
                 child.close()
-                clear_up(folder, child.process.pid)
+                clear_up(folder, child.pid)
         match answer:
             case Kept(state=state):
                 return state
@@ -106,7 +106,7 @@ class HostedEngine:
     def pid(self) -> int | None:
         """The child's process id while one runs."""
         child = self._child
-        return child.process.pid if child and not child.has_ended() else None
+        return child.pid if child and not child.has_ended() else None
 
     @property
     def log(self) -> Path | None:
@@ -127,7 +127,10 @@ class HostedEngine:
                 raise RunFailed("The engine is closed.", "Start localmag again.")
             child = self._child
             if child is None or (child.failure is None and child.has_ended()):
-                child = self._child = _Child(self._spec)
+                spec = self._spec
+                if child and child.fraction < 1:  # perhaps for what it was to begin with
+                    spec = replace(spec, state=None)
+                child = self._child = _Child(spec)
             return child
 
 
@@ -145,7 +148,8 @@ def _answer(child: _Child, keep: Keep, cancel: Cancel) -> Frame | None:
                 )
             if time.monotonic() > until:
                 raise RunFailed(
-                    f"The context was not kept: that took longer than {_KEEP_S:.0f} seconds.", _NOT_KEPT
+                    f"The context was not kept: that took longer than {_KEEP_S:.0f} seconds.",
+                    "Nothing is lost; with a smaller `kept_context_gb` in config.toml it is not tried again.",
                 )
     return None
 
@@ -176,8 +180,8 @@ def _events(
         except queue.Empty:
             continue
         match frame:
-            case Loaded(fraction):
-                yield Loading(fraction)
+            case Loaded():
+                yield Loading(frame.fraction)
             case Said(events=events):
                 yield from events
                 if isinstance(events[-1], Done):
@@ -211,6 +215,7 @@ class _Child:
         self._ended = False
         self._mailboxes: dict[int, queue.SimpleQueue[Frame | None]] = {}
         self.process = _spawn(self.log)
+        self.pid = self.process.pid  # until it says its own
         assert self.process.stdin and self.process.stdout
         self._wire = Wire(self.process.stdout, self.process.stdin)
         self._outgoing: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
@@ -252,7 +257,7 @@ class _Child:
         self.process.kill()
 
     def death(self) -> LocalmagError:
-        if lastwords.died_of_memory(lastwords.tail(self.log, self._log_start)):
+        if lastwords.died_of_memory(self.process.poll(), lastwords.tail(self.log, self._log_start)):
             what = f"while loading {self.weights}" if self.fraction < 1 else "while replying"
             return lastwords.out_of_memory(what, self.log)
         how = _how(self.process.poll())
@@ -288,8 +293,8 @@ class _Child:
                     if number in self._mailboxes:  # else it was abandoned
                         self._mailboxes[number].put(frame)
                     return
-                case Loaded(fraction):
-                    self.fraction = fraction
+                case Loaded():
+                    self.fraction, self.pid = frame.fraction, frame.pid
                 case Failed():
                     self.failure, self._ended = frame, True
             for frames in self._mailboxes.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,8 @@ _MOST = 2**17  # bytes at the log's end: Python's own report of the crash follow
 _MEMORY = re.compile(
     r"\ballocat|insufficient memory|bad_alloc|out ?of ?(?:device ?|host ?)?memory", re.IGNORECASE
 )
+_ABORTS = (-signal.SIGABRT, 3, 0xC0000409)  # the latter two on Windows: abort(), a fail-fast exception
+SMALLER = "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type)."
 _UNCAUGHT = re.compile(
     r"^libc\+\+abi: terminating .*"  # macOS
     r"|^terminate called after .*"  # Linux; what the exception says follows on a line of its own
@@ -33,8 +36,13 @@ def is_lack_of_memory(said: str) -> bool:
     return bool(_MEMORY.search(said))
 
 
-def died_of_memory(log: str) -> bool:
-    """Whether the last line by which native code ended the process, if there is one, says so."""
+def died_of_memory(code: int | None, log: str) -> bool:
+    """Whether native code ended the process itself, and the last line that says why says so.
+
+    `code` is subprocess's exit code. That the system ended it is another matter, whatever it had survived.
+    """
+    if code not in _ABORTS:
+        return False
     ends = _UNCAUGHT.findall(log)
     # Of an exception the type says it, or the line after that.
     return any(is_lack_of_memory(line) for line in ends[-2:])
@@ -59,11 +67,15 @@ def size(log: Path | None) -> int:
     return 0
 
 
+def does_not_fit(name: str, context: int) -> DoesNotFit:
+    """The library says so of weights with a context of so many tokens."""
+    return DoesNotFit(f"{name} with a context of {context:,} tokens needs more memory than is free.", SMALLER)
+
+
 def out_of_memory(what: str, log: Path | None) -> DoesNotFit:
     """`what` was being done, as in `while loading Magistral`."""
     more = f" Its log may say more: {log}." if log else ""
     return DoesNotFit(
         f"The engine ran out of memory {what}, and its process ended.",
-        "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type), or close other"
-        f" programs.{more}",
+        f"{SMALLER.removesuffix('.')}, or close other programs.{more}",
     )

@@ -22,11 +22,11 @@ import llama_cpp.llama_cpp as native
 import numpy as np
 
 from localmag import gguf
-from localmag.engines import EngineSpec
+from localmag.engines import EngineSpec, lastwords
 from localmag.engines.nativelog import NativeLog
 from localmag.engines.prefix import reusable
 from localmag.engines.sampler import Sampler
-from localmag.errors import BadFile, DoesNotFit, LocalmagError, RunFailed
+from localmag.errors import BadFile, LocalmagError, RunFailed
 from localmag.hardware.cores import physical_cores
 from localmag.types import Cancel, Prefill, Sampling
 
@@ -129,11 +129,8 @@ class LlamaCpp:
     def _load_error(self) -> LocalmagError:
         """What the log says of a model that did not load, in words for the user."""
         name, said = self._spec.weights.name, "\n".join(self._log.errors())
-        if "failed to allocate" in said or "out of memory" in said or "unable to allocate" in said:
-            return DoesNotFit(
-                f"{name} with a context of {self.context:,} tokens needs more memory than is free.",
-                "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",
-            )
+        if lastwords.is_lack_of_memory(said):
+            return lastwords.does_not_fit(name, self.context)
         if "unknown model architecture" in said:
             return BadFile(
                 f"{name} has an architecture this llama.cpp does not know.",
@@ -157,7 +154,7 @@ class LlamaCpp:
         """See TokenModel. A cancelled chunk or id is rolled back out of the KV cache."""
         if self._ctx is None:
             raise RunFailed("The model is closed.", "Load it again.")
-        self._keep(reusable(self.held, ids, self.context))
+        self._trim(reusable(self.held, ids, self.context))
         with self._abort.when(cancel):
             yield Prefill(len(self.held), len(ids))
             while len(self.held) < len(ids):
@@ -175,7 +172,7 @@ class LlamaCpp:
                     return
                 self.held.append(id)
 
-    def _keep(self, count: int) -> None:
+    def _trim(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
         if not native.llama_memory_seq_rm(self._memory, 0, count, -1):
             # Some architectures cannot forget the end alone.
@@ -206,8 +203,9 @@ class LlamaCpp:
         answer = native.llama_decode(self._ctx, self._batch)
         if answer == 0:
             return True
-        self._keep(len(self.held))
+        self._trim(len(self.held))
         if answer == _ABORTED:
+            self._log.forget()  # an abort is logged as errors, which later ones are not due to
             return False
         raise RunFailed(
             f"llama.cpp failed while computing (code {answer}, {self._log.reason()}).",
@@ -232,7 +230,8 @@ class LlamaCpp:
 
     def save_state(self, folder: Path, count: int) -> None:
         """See TokenModel."""
-        self._keep(count)
+        self._log.forget()
+        self._trim(count)
         if len(self.held) != count:
             raise RunFailed("This model's context cannot be kept in part.", "It is read again next time.")
         path = folder / _STATE
@@ -246,13 +245,14 @@ class LlamaCpp:
 
     def load_state(self, folder: Path, ids: Sequence[int]) -> None:
         """See TokenModel."""
-        self._keep(0)
+        self._log.forget()
+        self._trim(0)
         got, count = (native.llama_token * len(ids))(), ctypes.c_size_t()
         path = os.fsencode(folder / _STATE)
         read = native.llama_state_seq_load_file(self._ctx, path, 0, got, len(ids), ctypes.byref(count))
         self.held[:] = ids
         if not read or got[: count.value] != list(ids):
-            self._keep(0)
+            self._trim(0)
             raise BadFile(
                 f"llama.cpp does not take what was kept of the context ({self._log.reason()}).",
                 "The conversation is read again.",

@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from localmag.engines import EngineSpec, TokenModel, state
-from localmag.engines.prefix import alike
+from localmag.engines.prefix import common_prefix
 from localmag.engines.state import State
 from localmag.errors import LocalmagError
 from localmag.prompt import Codec
@@ -56,7 +56,8 @@ class LocalEngine:
         """See Engine. Raises ContextTooSmall if the conversation leaves no room for a reply."""
         clock = _Clock()
         while self._notices:
-            yield Notice(self._notices.pop(0))
+            yield Notice(self._notices[0])
+            del self._notices[0]
         codec = self._codec
         ids = codec.encode(turn.messages, keep_reasoning=turn.keep_reasoning)
         thinking = codec.continues_thinking(ids)
@@ -97,7 +98,7 @@ class LocalEngine:
         ids = self._codec.encode(
             (*turn.messages, Message.of("user", "…")), keep_reasoning=turn.keep_reasoning
         )
-        model, count = self._model, alike(self._model.held, ids)
+        model, count = self._model, common_prefix(self._model.held, ids)
         if self._spec is None or not count or cancel.is_set():
             return None
         if not 0 < model.state_bytes(count) <= most:
@@ -111,7 +112,7 @@ class LocalEngine:
         """How many of the ids that the model holds can be read back already, as was seen when they were."""
         with suppress(LocalmagError):
             if self._kept and state.describe(folder) == self._kept:
-                return alike(self._kept.ids, self._model.held)
+                return common_prefix(self._kept.ids, self._model.held)
         return 0
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ class Mlx:
             )
         mlx_loading.read_weights(self._model, on_load)
         mx.eval(logits)  # takes the whole cache's memory now, so that no reply can fail for want of it
-        self._keep(0)
+        self._trim(0)
 
     def _traced(self) -> mx.array:
         """Logits of two ids: MLX is lazy, so this finds out what fits together, and computes nothing."""
@@ -103,7 +103,7 @@ class Mlx:
 
     def _require_room(self, build: mlx_loading.Build) -> None:
         """Raises DoesNotFit if weights, KV cache and scratch space together are more than there may be."""
-        scratch = fit.compute(build.shape, self.context, self._spec.kv_type)
+        scratch = fit.compute(build.shape, self.context, self._spec.kv_type, build.itemsize)
         needed = build.size + self._caches.nbytes + scratch
         room = self._limits.memory if self._limits else mlx_memory.free()
         if needed > room:
@@ -124,7 +124,7 @@ class Mlx:
         """See TokenModel."""
         if self._model is None:
             raise RunFailed("The model is closed.", "Load it again.")
-        self._keep(reusable(self.held, ids, self.context))
+        self._trim(reusable(self.held, ids, self.context))
         self._require_known(ids)
         yield Prefill(len(self.held), len(ids))
         while (left := len(ids) - 1 - len(self.held)) > 0:
@@ -145,12 +145,12 @@ class Mlx:
         start = len(self.held)
         chunk = ids[start : start + min(whole, left)]
         began = time.perf_counter()
-        at_once = int(len(self._caches.layers) * _AT_ONCE_S * self.rate / len(chunk))
+        layers_at_once = int(len(self._caches.layers) * _AT_ONCE_S * self.rate / len(chunk))
         with self._foreign():
             before = self._caches.as_they_are()
             self._forward(mx.array(chunk))  # its logits are not asked for, and so not computed
-            if not self._caches.evaluate(before, max(at_once, 1), cancel):
-                self._keep(start)
+            if not self._caches.evaluate(before, max(layers_at_once, 1), cancel):
+                self._trim(start)
                 return False
             self._require_within_limits()
         rate = len(chunk) / (time.perf_counter() - began)
@@ -175,7 +175,7 @@ class Mlx:
             ahead = self._begin(step.guess[None], guess) if left and self._caches.can_forget else None
             id = draw(self._logits(step))
             if ahead and step.guess.item() != id:
-                self._keep(len(self.held))
+                self._trim(len(self.held))
                 guess.take_back()
                 ahead = None
             if left and not ahead:
@@ -203,9 +203,9 @@ class Mlx:
         """Logits, one row per id and one number per id of the vocabulary."""
         return self._model(ids[None], cache=self._caches.layers)
 
-    def _keep(self, count: int) -> None:
+    def _trim(self, count: int) -> None:
         """Forget what the cache holds after its first `count` ids."""
-        del self.held[self._caches.keep(count) :]
+        del self.held[self._caches.trim(count) :]
 
     def _require_known(self, ids: Sequence[int]) -> None:
         """MLX looks an id up without asking whether there is such a row."""
@@ -243,9 +243,10 @@ class Mlx:
 
     def save_state(self, folder: Path, count: int) -> None:
         """See TokenModel."""
-        self._keep(count)
+        self._trim(count)
         try:
-            self._caches.save(folder)
+            with mlx_loading.plain(folder) as place:
+                self._caches.save(place)
         except mlx_loading.MLX_ERRORS as exc:
             raise RunFailed(
                 f"The context could not be written to {folder.parent} ({exc}).",
@@ -254,12 +255,13 @@ class Mlx:
 
     def load_state(self, folder: Path, ids: Sequence[int]) -> None:
         """See TokenModel."""
-        self._keep(0)
+        self._trim(0)
         with self._foreign():
             if not self._caches.nbytes:  # given back by a failure
                 mx.eval(self._traced())
-                self._caches.keep(0)
-            self._caches.load(folder, len(ids))
+                self._caches.trim(0)
+            with mlx_loading.plain(folder) as place:
+                self._caches.load(place, len(ids))
             self._require_within_limits()
         self.held[:] = ids
 

@@ -56,7 +56,7 @@ class Caches:
             cache.step = self._context
         return cache
 
-    def keep(self, count: int) -> int:
+    def trim(self, count: int) -> int:
         """Forget all after the first `count` ids, or everything where that cannot be done; how many are left.
 
         A cache that slides a window over the tokens has overwritten what came before it.
@@ -76,7 +76,7 @@ class Caches:
             return []
         return [tree_map(copy, (layer.keys, layer.values)) for layer in reversed(self.layers)]
 
-    def evaluate(self, before: list[Any], at_once: int, cancel: Cancel) -> bool:
+    def evaluate(self, before: list[Any], layers_at_once: int, cancel: Cancel) -> bool:
         """Compute what has been read since `before`, so many layers at once; False if cancelled meanwhile.
 
         Then the layers that were not reached hold their old arrays again, or the next evaluation would go on
@@ -90,8 +90,8 @@ class Caches:
                 for layer, arrays in zip(layers, reversed(before), strict=True):
                     layer.keys, layer.values = arrays
                 return False
-            del before[-at_once:]
-            mx.eval([(layer.keys, layer.values) for layer in layers[:at_once]])
+            del before[-layers_at_once:]
+            mx.eval([(layer.keys, layer.values) for layer in layers[:layers_at_once]])
         return True
 
     def save(self, folder: Path) -> None:

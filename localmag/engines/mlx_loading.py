@@ -34,13 +34,14 @@ class Build:
     """A model whose weights have not been read yet, and what its files say besides.
 
     `size` is bytes of the weights that it will read; `images` those of weights for seeing, which mlx-lm
-    leaves out.
+    leaves out; `itemsize` those of a number that it computes with.
     """
 
     model: nn.Module
     shape: Shape
     size: int
     images: int
+    itemsize: int
 
 
 def open_build(spec: EngineSpec) -> Build:
@@ -53,11 +54,14 @@ def open_build(spec: EngineSpec) -> Build:
     try:
         # Looked at here, too: MLX would wait for ever on a pipe among them.
         files = sorted(spec.weights.glob(mlxfiles.WEIGHTS))
-        images = mlxfiles.contents(config, map(mlxfiles.tensors, files)).images
-        with _plain(spec.weights) as folder:
+        held = mlxfiles.contents(config, map(mlxfiles.tensors, files))
+        shape = mlxfiles.shape(config)
+        if any(0 < size < held.groups for size in (shape.width, shape.ffn, shape.heads * shape.head_size)):
+            raise _odd(spec, "width")  # MLX would divide by the whole part of size / groups, which is 0
+        with plain(spec.weights) as folder:
             model, _ = load_model(folder, lazy=True, model_config=_mended(config))
         size = sum(array.nbytes for _, array in tree_flatten(model.parameters()))
-        return Build(model, mlxfiles.shape(config), size, images)
+        return Build(model, shape, size, held.images, held.itemsize)
     except (*_CANNOT, *MLX_ERRORS) as exc:  # mlx-lm checks little, and fails wherever the form leads it
         raise _refused(spec, config, exc) from exc
 
@@ -114,8 +118,8 @@ def _config(spec: EngineSpec) -> dict[str, Any]:
             "None that comes with weights is run: use another build.",
         )
     if odd := mlxfiles.odd_number(config):  # MLX divides by some of them, and ends the process
-        raise BadFile(f"{spec.name} states a {odd} that no model has.", "Fetch it again.")
-    if not 0 < _whole(text.get("num_hidden_layers")) <= _MOST_LAYERS:
+        raise _odd(spec, odd)
+    if not 0 < mlxfiles.shape(config).layers <= _MOST_LAYERS:
         raise BadFile(f"{spec.name} does not say how many layers it has.", "Fetch it again.")
     return config
 
@@ -137,7 +141,7 @@ def _mended(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def _plain(folder: Path) -> Iterator[Path]:
+def plain(folder: Path) -> Iterator[Path]:
     """The folder by a name that mlx-lm does not take for a pattern, and MLX can read: it is UTF-8."""
     utf8 = os.fsencode(folder).decode(errors="replace") == str(folder)
     if utf8 and not glob.has_magic(str(folder)):
@@ -147,10 +151,6 @@ def _plain(folder: Path) -> Iterator[Path]:
         link = Path(place, "build")
         link.symlink_to(folder.absolute(), target_is_directory=True)
         yield link
-
-
-def _whole(number: object) -> int:
-    return number if type(number) is int and number > 0 else 0
 
 
 # ── What MLX says, in words for the user ──────────────────────────────────────────────────────────
@@ -176,11 +176,12 @@ def damaged(spec: EngineSpec, exc: Exception) -> BadFile:
 
 def _no_memory(spec: EngineSpec, exc: Exception) -> DoesNotFit | None:
     if isinstance(exc, MemoryError | OverflowError) or lastwords.is_lack_of_memory(str(exc)):
-        return DoesNotFit(
-            f"{spec.name} with a context of {spec.context:,} tokens needs more memory than there is.",
-            "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",
-        )
+        return lastwords.does_not_fit(spec.name, spec.context)
     return None
+
+
+def _odd(spec: EngineSpec, what: str) -> BadFile:
+    return BadFile(f"{spec.name} states a {what} that no model has.", "Fetch it again.")
 
 
 def _foreign(spec: EngineSpec, kind: object) -> BadFile:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from localmag.engines.lastwords import SMALLER
 from localmag.errors import DoesNotFit
 from localmag.hardware.limits import addresses, memory_limit
 
@@ -70,5 +71,5 @@ def does_not_fit(name: str, context: int, needed: int, room: int) -> DoesNotFit:
     return DoesNotFit(
         f"{name} with a context of {context:,} tokens needs {needed / GIB:.1f} GiB, and there may be"
         f" {room / GIB:.1f}.",
-        "Choose a smaller quant, a shorter context (--ctx) or a smaller KV cache (--kv-type).",
+        SMALLER,
     )

@@ -18,10 +18,10 @@ def reusable(held: Sequence[int], ids: Sequence[int], context: int) -> int:
             f"The conversation is {len(ids):,} tokens long and the context holds {context:,}.",
             "Give a larger context with --ctx, or shorten the conversation.",
         )
-    return alike(held, ids[:-1])
+    return common_prefix(held, ids[:-1])
 
 
-def alike(held: Sequence[int], ids: Sequence[int]) -> int:
+def common_prefix(held: Sequence[int], ids: Sequence[int]) -> int:
     """How many ids both begin with."""
     most = min(len(held), len(ids))
     for place in range(most):

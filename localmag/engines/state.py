@@ -13,7 +13,6 @@ import hmac
 import json
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,16 +22,16 @@ from typing import Any
 
 from localmag import files, gguf, paths
 from localmag.engines import EngineSpec, KVType, TokenModel
-from localmag.errors import BadFile, NotFound, RunFailed
+from localmag.errors import BadFile, LocalmagError, NotFound, RunFailed
 
 _FORMAT = 1
 _MANIFEST = "state"
 _MOST_MANIFEST = 16 * 2**20  # bytes; the ids of the largest context there is take 2 million
 _KEY_BYTES = 32
-_TRIES = 5  # at putting a state in its place while others do the same
+_TRIES, _PAUSE_S = 5, 0.05  # at putting a state in its place while others do the same
 _SAMPLES, _SAMPLE = 64, 2**16  # bytes of weights that are looked at: all of them would take seconds
 _READ_BACK = 500e6
-"""Bytes of a state that a machine checks and reads back per second, at least (SHA-256: 1.2e9 measured)."""
+"""Bytes of a state that are read from an SSD and checked per second (SHA-256 alone: 1.2e9 measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,11 @@ def save(model: TokenModel, spec: EngineSpec, folder: Path, count: int) -> State
     The cache forgets what follows them. A state that is there stays whole until the new one is. Raises
     RunFailed where it cannot be written, or the model's cache cannot be cut there.
     """
-    new, old = unfinished(folder, os.getpid())
+    process = os.getpid()
+    new, old = unfinished(folder, process)
     with _on_disk(folder):
         try:
-            _discard(new)
+            files.discard(new)
             new.mkdir(mode=0o700, parents=True)
             model.save_state(new, count)
             state = State(
@@ -98,8 +98,7 @@ def save(model: TokenModel, spec: EngineSpec, folder: Path, count: int) -> State
             (new / _MANIFEST).write_bytes(_signed(told, _key_to_sign()))
             _put_in_place(new, folder, old)
         finally:
-            _discard(new)
-            _discard(old)
+            clear_up(folder, process)
     return state
 
 
@@ -110,31 +109,29 @@ def unfinished(folder: Path, process: int) -> tuple[Path, Path]:
 
 
 def clear_up(folder: Path, process: int) -> None:
-    """Remove what is left of a state that the process, now dead, was making."""
-    for path in unfinished(folder, process):
-        _discard(path)
+    """Remove what is left of a state that the process, done or dead, was making."""
+    new, old = unfinished(folder, process)
+    with suppress(OSError):  # it died while none was in its place; else there is one, and this fails
+        old.rename(folder)
+    files.discard(new)
+    files.discard(old)
 
 
 def _put_in_place(new: Path, folder: Path, old: Path) -> None:
     """Another program may be doing the same: the last one wins."""
     for left in reversed(range(_TRIES)):
-        _discard(old)
-        with suppress(FileNotFoundError):
-            folder.rename(old)
+        files.discard(old)
         try:
+            with suppress(FileNotFoundError):
+                folder.rename(old)
             new.rename(folder)
             return
-        except OSError:
-            if not left or not folder.exists():
+        except OSError:  # on Windows, also where anybody has a file of it open
+            with suppress(OSError):
+                old.rename(folder)
+            if not left:
                 raise
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+            time.sleep(_PAUSE_S)
 
 
 def load(model: TokenModel, spec: EngineSpec, folder: Path) -> State:
@@ -144,6 +141,26 @@ def load(model: TokenModel, spec: EngineSpec, folder: Path) -> State:
     type or version of the library, or too long for the model's context; NotFound where there is none.
     """
     state = describe(folder)
+    try:
+        _require_for(state, model, spec)
+        before = _as_they_are(folder, state)
+        damaged = not all(_is_whole(folder / name, *told) for name, told in state.files.items())
+        if not damaged:
+            model.load_state(folder, state.ids)
+        if _as_they_are(folder, state) != before:
+            raise _unusable("has just been replaced by another program")
+        if damaged:
+            raise _unusable("is damaged")
+    except OSError as exc:
+        model.held.clear()
+        raise _unusable(f"cannot be read ({exc.strerror or exc})") from exc
+    except LocalmagError:
+        model.held.clear()  # ids that the model does not hold are not looked for in its cache
+        raise
+    return state
+
+
+def _require_for(state: State, model: TokenModel, spec: EngineSpec) -> None:
     wanted = {
         "engine": (state.backend, spec.backend),
         "version of its library": (state.library, model.library),
@@ -155,22 +172,10 @@ def load(model: TokenModel, spec: EngineSpec, folder: Path) -> State:
             raise _unusable(f"is of another {what}")
     if state.tokens >= model.context:
         raise _unusable(f"is of {state.tokens:,} tokens, and the context holds {model.context:,}")
-    try:
-        before = _as_they_are(folder, state)
-        for name, (size, digest) in state.files.items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != size or _digest(path) != digest:
-                raise _unusable("is damaged")
-        model.load_state(folder, state.ids)
-        if _as_they_are(folder, state) != before:
-            # Another program put its own there after these were checked. Ids that the model does not hold
-            # are not looked for in its cache.
-            model.held.clear()
-            raise _unusable("has just been replaced by another program")
-    except OSError as exc:
-        model.held.clear()
-        raise _unusable(f"cannot be read ({exc.strerror or exc})") from exc
-    return state
+
+
+def _is_whole(path: Path, size: int, digest: str) -> bool:
+    return path.is_file() and path.stat().st_size == size and _digest(path) == digest
 
 
 def _as_they_are(folder: Path, state: State) -> list[tuple[int, ...]]:

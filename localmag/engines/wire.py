@@ -6,11 +6,12 @@ Replies are numbered, so that what is still under way of an abandoned one is kno
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -61,6 +62,8 @@ class Loaded:
     """The fraction that is loaded; 1 when the first reply can begin."""
 
     fraction: float
+    pid: int = field(default_factory=os.getpid)
+    """The engine's process: on Windows not the one that was started, for a venv's python starts another."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,9 @@ def _load_state(model: TokenModel, spec: EngineSpec) -> tuple[State | None, list
         return state.load(model, spec, spec.state), []
     except NotFound:
         return None, []
-    except LocalmagError as exc:
-        return None, [str(exc)]
+    except Exception as exc:  # of whatever reads it: no reason not to load, it can be read again
+        model.held.clear()
+        return None, [str(_known(exc, spec))]
 
 
 def _load_model(spec: EngineSpec, on_load: Callable[[float], None], codec: Future[Codec]) -> TokenModel:

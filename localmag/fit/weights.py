@@ -26,7 +26,7 @@ class Weights:
     experts: tuple[int, ...]
     output: int
     """Output layer and last norm, 0 where the embedding is the output layer, too."""
-    number: int = 2
+    itemsize: int = 2
     """Of one number as MLX computes with it: 4 where scales or norms are in 32 bits."""
 
     @property
@@ -41,7 +41,7 @@ class Weights:
             tuple(round(n * by) for n in self.layers),
             tuple(round(n * by) for n in self.experts),
             round(self.output * by),
-            self.number,
+            self.itemsize,
         )
 
 
@@ -69,7 +69,7 @@ def of_header(header: Header) -> Weights:
 
 def of_folder(contents: Contents) -> Weights:
     """What an MLX build on this machine takes."""
-    return Weights(0, (), (), contents.weights, contents.number)
+    return Weights(0, (), (), contents.weights, contents.itemsize)
 
 
 def of_build(shape: Shape, build: Build) -> Weights:

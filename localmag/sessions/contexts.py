@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from localmag import paths
+from localmag import files, paths
 from localmag.errors import RunFailed
 
 _TRIES = 5
@@ -112,11 +112,7 @@ def _removed(path: Path) -> None:
     """
     with suppress(OSError):
         path = path.rename(path.with_name(f"{_owner(path)}.{os.getpid()}.gone"))
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+    files.discard(path)
 
 
 def _changed(path: Path) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import signal
 import threading
@@ -315,6 +317,39 @@ def test_a_state_that_cannot_be_used_is_a_notice_before_the_reply(
     (notice,) = (event for event in events if isinstance(event, Notice))
     assert "damaged" in notice.text
     assert fold(events) == (Text("hello"),)
+    assert done.usage.cached_tokens == 0
+
+
+def test_a_state_that_fails_in_an_unforeseen_way_is_a_notice_too(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    """What was signed by a mistake of ours must not make the conversation one that cannot go on."""
+    spec, kept = scripted(HELLO), tmp_path / "kept"
+    engine = hosted(spec)
+    assert engine.keep(kept, said(engine), 10**9, threading.Event())
+    (kept / "ids.json").write_text("{")
+    told = json.loads((kept / "state").read_bytes().rpartition(b"\n")[0])
+    told["files"]["ids.json"] = [1, hashlib.sha256(b"{").hexdigest()]
+    (kept / "state").write_bytes(state._signed(json.dumps(told).encode(), state._key_to_sign()))
+    events, done = reply(hosted(replace(spec, state=kept)))
+    assert [event for event in events if isinstance(event, Notice)]
+    assert fold(events) == (Text("hello"),)
+    assert done.usage.cached_tokens == 0
+
+
+def test_an_engine_that_dies_while_it_loads_begins_without_the_state(
+    hosted: Hosted, scripted: Spec, tmp_path: Path
+) -> None:
+    spec, kept = scripted(HELLO, load_s=1), tmp_path / "kept"
+    engine = hosted(spec)
+    assert engine.keep(kept, said(engine), 10**9, threading.Event())
+    engine = hosted(replace(spec, state=kept))
+    engine.start()
+    assert engine.pid
+    os.kill(engine.pid, signal.SIGTERM)
+    with pytest.raises(EngineDied):
+        reply(engine)
+    _, done = reply(engine)
     assert done.usage.cached_tokens == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -75,12 +76,17 @@ OTHER = {
 
 @pytest.mark.parametrize("said", MEMORY.values(), ids=MEMORY)
 def test_want_of_memory_is_recognised(said: str) -> None:
-    assert lastwords.died_of_memory(f"some log\n{said}\n{STACKS}")
+    assert lastwords.died_of_memory(-signal.SIGABRT, f"some log\n{said}\n{STACKS}")
 
 
 @pytest.mark.parametrize("said", OTHER.values(), ids=OTHER)
 def test_other_ends_are_not_taken_for_it(said: str) -> None:
-    assert not lastwords.died_of_memory(f"some log\n{said}\n{STACKS}")
+    assert not lastwords.died_of_memory(-signal.SIGABRT, f"some log\n{said}\n{STACKS}")
+
+
+@pytest.mark.parametrize("code", [-9, -signal.SIGSEGV, 1, None])
+def test_what_was_survived_is_not_what_another_end_is_due_to(code: int | None) -> None:
+    assert not lastwords.died_of_memory(code, f"{METAL}\n{STACKS}")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from localmag.engines.local import LocalEngine
 from localmag.engines.vocabulary import require_as_many, require_same
 from localmag.errors import BadFile, LocalmagError, NotFound, WrongUsage
 from localmag.prompt import Codec
-from tests.engines.hosting import ASKED
+from tests.conftest import Demo
+from tests.engines.hosting import ASKED, Hosted, reply
 from tests.engines.test_mlx import GREEDY, NEVER, PROMPT, ids_of
 from tests.tekken import tekken, write
 
@@ -253,6 +254,21 @@ def test_a_folder_without_weights(tiny_mlx: EngineSpec, tmp_path: Path) -> None:
     error = refused(replace(tiny_mlx, weights=tmp_path))
     assert isinstance(error, BadFile)
     assert "no weights" in error.what
+
+
+@pytest.mark.parametrize("odd", [{"hidden_size": 1}, {"intermediate_size": 2}, {"vocab_size": 2**31}])
+def test_sizes_that_are_not_those_of_the_weights(
+    demo: Demo, hosted: Hosted, tmp_path: Path, odd: dict[str, int]
+) -> None:
+    """In a process of its own, for MLX divides by what it makes of them."""
+    build = demo.weights.parent / "demo-8bit"
+    for file in build.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    told = json.loads((build / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text(json.dumps(told | odd), "utf-8")
+    with pytest.raises(BadFile):
+        reply(hosted(EngineSpec("mlx", tmp_path, demo.tokenizer, 512)))
 
 
 def test_a_pipe_is_not_waited_for(changed: Callable[[Change], EngineSpec]) -> None:

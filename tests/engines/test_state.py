@@ -358,6 +358,35 @@ def test_of_two_that_are_put_in_place_at_once_one_is_there(
     assert [path.name for path in kept.parent.iterdir() if path.name.startswith("kept")] == ["kept"]
 
 
+def test_one_that_cannot_take_its_place_leaves_the_old_one_there(
+    make: Make, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where anybody has a file of it open."""
+    model, spec = make()
+    run(model, PROMPT, 3)
+    before, rename = state.describe(kept), Path.rename
+
+    def refusing(self: Path, target: Path) -> Path:
+        if self.suffix == ".new":
+            raise PermissionError(13, "in use")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(RunFailed, match="in use"):
+        state.save(model, spec, kept, 50)
+    assert state.describe(kept) == before
+
+
+def test_one_whose_maker_died_while_none_was_in_its_place_is_put_back(kept: Path) -> None:
+    before = state.describe(kept)
+    new, old = state.unfinished(kept, 99)
+    kept.rename(old)
+    new.mkdir()
+    state.clear_up(kept, 99)
+    assert state.describe(kept) == before
+    assert not new.exists()
+
+
 def test_nothing_there_is_not_found(make: Make, tmp_path: Path) -> None:
     model, spec = make()
     with pytest.raises(NotFound):
