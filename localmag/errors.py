@@ -76,6 +76,14 @@ class Cancelled(LocalmagError):
     http_status = 499
 
 
+def bad_hub_setting(exc: ValueError) -> WrongUsage:
+    """Of huggingface_hub, which reads the environment when it is imported, as mistral_common does, too."""
+    return WrongUsage(
+        f"The hub's client cannot read a setting of the environment ({exc}).",
+        "Look at the HF_… variables, mend that one or unset it.",
+    )
+
+
 def cut(text: str) -> str:
     """`text`, without its middle where it is longer than anybody would read."""
     if len(text) <= _LONGEST:

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from localmag.errors import BadFile, NotFound, WrongUsage
+from localmag.errors import BadFile, NotFound, WrongUsage, bad_hub_setting
 from localmag.stream import ControlIds
 from localmag.types import Malformed, Message, Part, Text, Thinking, ToolCall
 
@@ -99,12 +99,16 @@ class Codec:
     def load(cls, tekken_json: Path) -> Self:
         """Read a `tekken.json` (1 s for the full 131,072 ids).
 
-        Raises NotFound if there is no such file, BadFile if it is damaged or not a Tekken tokenizer.
+        Raises NotFound if there is no such file, BadFile if it is damaged or not a Tekken tokenizer, WrongUsage
+        for a variable of the environment that keeps the reader itself from being imported.
         """
         from mistral_common.exceptions import MistralCommonException
 
-        with _no_socket_at_import():
-            from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+        try:
+            with _no_socket_at_import():
+                from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+        except ValueError as exc:  # it imports huggingface_hub
+            raise bad_hub_setting(exc) from exc
         from mistral_common.tokens.tokenizers.tekken import is_tekken, is_tekkenizer
 
         if not tekken_json.exists():

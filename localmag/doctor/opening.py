@@ -95,7 +95,7 @@ def too_large(opened: store.Installed, settings: config.Config, found: Machine) 
     plan, *_ = fit.plans(
         model,
         found,
-        context=settings.context or opened.context,
+        context=min(settings.context, opened.trained or settings.context),  # else it is opened with less
         quant=opened.build,
         kv_type=settings.kv_type,
         backend=opened.backend,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stdout
 
-from localmag.errors import WrongUsage
+from localmag.errors import bad_hub_setting
 
 try:
     # The package prints, to stdout, which of its lazy imports failed.
@@ -27,10 +27,7 @@ try:
             validate_repo_id,
         )
 except ValueError as exc:  # of the environment: HF_HUB_DOWNLOAD_TIMEOUT=soon, or a port beyond 65535
-    raise WrongUsage(
-        f"The hub's client cannot read a setting of the environment ({exc}).",
-        "Look at the HF_… variables, mend that one or unset it.",
-    ) from exc
+    raise bad_hub_setting(exc) from exc
 
 __all__ = [
     "GatedRepoError",

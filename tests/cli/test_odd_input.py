@@ -101,12 +101,28 @@ def test_a_pipe_given_on_purpose_is_read_and_waited_for(tmp_path: Path) -> None:
         assert asked.wait(30) == 130
 
 
-@pytest.mark.parametrize("setting", ["HF_HUB_DOWNLOAD_TIMEOUT=soon", "HF_ENDPOINT=http://127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    ("setting", "command"),
+    [
+        ("HF_HUB_DOWNLOAD_TIMEOUT=soon", "pull magistral:Q4_K_M --yes"),
+        ("HF_ENDPOINT=http://127.0.0.1:99999", "pull magistral:Q4_K_M --yes"),
+        ("HF_HUB_DOWNLOAD_TIMEOUT=soon", "ask demo hi"),
+        ("HF_HUB_DOWNLOAD_TIMEOUT=soon", "ask demo hi --dry-run"),
+    ],
+)
 def test_a_setting_that_the_hubs_client_cannot_read(
-    localmag: RunLocalmag, monkeypatch: pytest.MonkeyPatch, setting: str
+    localmag: RunLocalmag, monkeypatch: pytest.MonkeyPatch, setting: str, command: str
 ) -> None:
     monkeypatch.setenv(*setting.split("="))
-    done = localmag("pull", "magistral:Q4_K_M", "--yes")
-    assert done.returncode == 2
+    done = localmag(*command.split())
+    assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert "cannot read a setting of the environment" in done.stderr
+    assert "HF_" in done.stderr
+
+
+def test_doctor_names_such_a_setting(localmag: RunLocalmag, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "soon")
+    done = localmag("doctor")
+    assert done.returncode == 1
+    assert "Look at the HF_… variables" in done.stdout

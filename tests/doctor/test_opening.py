@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,14 @@ def test_weights_that_no_engine_would_load_are_a_problem(tmp_path: Path, demo: D
 def test_what_chat_would_open_must_fit() -> None:
     assert not too_large(MAGISTRAL, config.Config(), read(machines.RTX_4090))
     assert too_large(MAGISTRAL, config.Config(), read(machines.LAPTOP))
+
+
+def test_what_chat_opens_with_a_shorter_context_does_fit() -> None:
+    small = read(machines.sized(machines.PC, 4, 8, 32, 16))
+    assert not too_large(MAGISTRAL, config.Config(), small)
+    assert too_large(MAGISTRAL, config.Config(context=40_960, kv_type="f16"), small)
+
+
+def test_so_does_an_mlx_build() -> None:
+    mac = read(replace(machines.sized(machines.apple("Apple M2", 16_000), 4, 8, 24, 18), mlx=True))
+    assert not too_large(replace(MAGISTRAL, build="4bit", backend="mlx"), config.Config(), mac)
