@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
@@ -99,10 +100,11 @@ def keep_context(talk: Conversation, most: int) -> None:
 
 @contextmanager
 def _passing(text: str) -> Iterator[None]:
-    """On a terminal, a line that is there while the block runs."""
+    """On a terminal, a line that is there while the block runs; one row, or only its last would go."""
     if not sys.stderr.isatty():
         yield
         return
+    text = text[: _columns() - 1]
     with dispensable():
         print(text, end="", file=sys.stderr, flush=True)
     try:
@@ -110,6 +112,14 @@ def _passing(text: str) -> Iterator[None]:
     finally:
         with dispensable():
             print("\r" + " " * len(text), end="\r", file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """Of the terminal that stderr is: stdout may be another, or none."""
+    with suppress(OSError):
+        if columns := os.get_terminal_size(sys.stderr.fileno()).columns:  # some do not say
+            return columns
+    return 80
 
 
 def past_of(continue_: bool, resume: str | None, system: str | None) -> Session | None:

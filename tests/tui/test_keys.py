@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from localmag.tui.screens.help import CHAT, folded
-from tests.tui.driving import Driver
+from tests.tui.driving import Driver, driven
+from tests.tui.fakes import app_of
 from tests.tui.newcomer import World, at_the_table, in_a_chat, offers
 
 pytestmark = pytest.mark.anyio
@@ -45,6 +46,22 @@ def test_on_a_narrow_screen_what_keys_do_is_folded() -> None:
     assert max(map(len, lines)) <= 50
     assert " ".join(" ".join(lines).split()).startswith("Enter send; while a reply comes in, send next")
     assert len(folded(CHAT, 100).splitlines()) == len(CHAT)
+
+
+def test_on_a_very_narrow_screen_what_keys_do_stands_below_them() -> None:
+    lines = folded(CHAT, 28).splitlines()
+    assert max(map(len, lines)) <= 28
+    assert lines[:4] == ["Enter", "  send; while a reply comes", "  in, send next", "Ctrl+J, Shift+Enter"]
+    assert folded(CHAT, 1)
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 49])
+async def test_the_help_of_a_narrow_screen_cuts_off_no_word(width: int) -> None:
+    async with driven(app_of(), (width, 90)) as it:
+        await it.press("f1")
+        await it.shown("Keys")
+        for word in ("while", "reply", "comes", "next", "what", "before", "Any", "closes"):
+            assert word in it.text, word
 
 
 async def test_the_pull_tells_its_own_keys() -> None:
