@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from textual.events import Key, Paste
 
 from localmag.tui.screens.help import CHAT, folded
-from tests.tui.driving import Driver, driven
+from tests.tui.driving import Driver, driven, running
 from tests.tui.fakes import app_of
 from tests.tui.newcomer import World, at_the_table, in_a_chat, offers
 
@@ -55,13 +56,71 @@ def test_on_a_very_narrow_screen_what_keys_do_stands_below_them() -> None:
     assert folded(CHAT, 1)
 
 
-@pytest.mark.parametrize("width", [20, 30, 40, 49])
+@pytest.mark.parametrize("width", [30, 40, 49])
 async def test_the_help_of_a_narrow_screen_cuts_off_no_word(width: int) -> None:
     async with driven(app_of(), (width, 90)) as it:
         await it.press("f1")
         await it.shown("Keys")
         for word in ("while", "reply", "comes", "next", "what", "before", "Any", "closes"):
             assert word in it.text, word
+
+
+def at_once(it: Driver, *keys: str) -> None:
+    """As one read of the terminal brings them: none is handled before all are there."""
+    for key in keys:
+        it.app.post_message(Key(key, key if len(key) == 1 else "\r" if key == "enter" else None))
+
+
+@pytest.mark.parametrize("opened", [["f1"], ["question_mark"]])
+async def test_what_is_written_over_the_help_closes_it_and_goes_to_the_box(opened: list[str]) -> None:
+    async with running(app_of()) as it:
+        await it.press(*opened)
+        await it.shown("Any key closes this.")
+        at_once(it, *"hello")
+        await it.gone("Any key closes this.")
+        assert it.chat.composer.text == "hello"
+        await it.press("f1")
+        await it.shown("Any key closes this.")
+        it.app.post_message(Paste(" and more"))
+        await it.gone("Any key closes this.")
+        assert it.chat.composer.text == "hello and more"
+        at_once(it, "f1", "!", "f1", "f1", "?")
+        await it.pilot.pause(0.1)
+        assert it.chat.composer.text == "hello and more!?"
+        assert it.app.screen is it.chat
+
+
+@pytest.mark.parametrize("keys", [["enter", "enter"], ["space", "enter"], ["f1", "f1"], ["escape"] * 3])
+async def test_a_key_that_writes_nothing_only_closes_the_help(keys: list[str]) -> None:
+    async with running(app_of()) as it:
+        await it.press("f1")
+        await it.shown("Any key closes this.")
+        at_once(it, *keys)
+        await it.pilot.pause(0.1)
+        assert it.chat.composer.text == ""
+        at_once(it, "escape")
+        await it.gone("Any key closes this.")
+
+
+@pytest.mark.parametrize("keys", [["enter", "enter"], ["escape", "escape"], ["enter", "escape", "enter"]])
+async def test_keys_that_leave_the_palette_twice_leave_the_chat(keys: list[str]) -> None:
+    async with running(app_of()) as it:
+        await commands(it)
+        at_once(it, *keys)
+        await it.gone("Search for commands")
+        await it.pilot.pause(0.1)
+        assert it.app.screen_stack[0] is it.chat
+
+
+async def test_keys_that_leave_the_table_twice_leave_the_chat() -> None:
+    world = World()
+    async with in_a_chat(world) as it:
+        it.app.get_model()
+        await it.shown("Get a model", "esc Back")
+        at_once(it, "escape", "d", "q")
+        await it.shown("● ready")
+        assert it.app.screen is it.chat
+        assert world.opened == []
 
 
 async def test_the_pull_tells_its_own_keys() -> None:
