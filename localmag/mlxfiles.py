@@ -106,7 +106,8 @@ def shape(told: Mapping[str, Any]) -> Shape:
     found["kv_heads"] = found["kv_heads"] or found["heads"]
     if found["kv_rank"]:
         found["head_size"] = _whole(text.get("qk_nope_head_dim")) + found["rope_size"]
-    found["head_size"] = found["head_size"] or found["width"] // max(found["heads"], 1)
+    if found["heads"] and not found["head_size"]:
+        found["head_size"] = found["width"] // found["heads"]
     return Shape(**found, tied=_tied(told))
 
 

@@ -99,8 +99,8 @@ class Codec:
     def load(cls, tekken_json: Path) -> Self:
         """Read a `tekken.json` (1 s for the full 131,072 ids).
 
-        Raises NotFound if there is no such file, BadFile if it is damaged or not a Tekken tokenizer, WrongUsage
-        for a variable of the environment that keeps the reader itself from being imported.
+        Raises NotFound if there is no such file, BadFile if it is damaged or not a Tekken tokenizer,
+        WrongUsage for a variable of the environment that keeps mistral_common from being imported.
         """
         from mistral_common.exceptions import MistralCommonException
 

@@ -26,8 +26,11 @@ def adopt(path: Path, name: str | None = None) -> Here:
     if found.backend == "llama.cpp":
         gguf.read_model(found.path)
     where = found.path.absolute()
-    if (known := _known(where)) and known.place != "import":
+    known = _known(where)
+    if known and (known.place != "import" or name is None):
         return known
+    if known:
+        where = known.path  # which may be another link to it
     if name is not None:
         _require_free(name, where)
     imports.save(Import(name or "", where))

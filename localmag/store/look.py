@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from localmag import gguf, mlxfiles, paths
-from localmag.errors import LocalmagError
+from localmag.errors import BadFile, LocalmagError
 from localmag.files import json_object
+from localmag.shape import Shape
 from localmag.store.places import Found, is_regular
 
 ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "ministral3")
@@ -26,8 +27,7 @@ DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocab
 """The fields of a shape that are compared with the catalogue's."""
 
 _FORM = 3  # of what is kept: another number, and all is looked at again
-_MOST_HEADER = 32 * 2**20  # bytes of a safetensors header; true ones are a few hundred thousand
-_MOST_CONFIG = 4 * 2**20
+_MOST_INDEX = 32 * 2**20  # bytes; true ones are a few hundred thousand
 _MOST_LOOKS = 32 * 2**20  # of our own; a look takes half a thousand
 _QUANT = re.compile(
     r"(?:^|[-_.:])((?:UD-)?(?:I?Q\d+(?:_[A-Z0-9]+)*|TQ\d_\d|BF16|F16|F32|FP16|MXFP4(?:_MOE)?))$",
@@ -35,12 +35,7 @@ _QUANT = re.compile(
 )
 _BITS = re.compile(r"(?:^|[-_.])(\d{1,2})-?bit", re.IGNORECASE)
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
-_CONFIG_FILE, _INDEX = "config.json", "model.safetensors.index.json"  # of an MLX build
-_CONFIG = {  # key of config.json → dimension
-    "num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads",
-    "num_key_value_heads": "kv_heads", "head_dim": "head_size", "intermediate_size": "ffn",
-    "vocab_size": "vocabulary",
-}  # fmt: skip
+_INDEX = "model.safetensors.index.json"  # of an MLX build of several files
 _FILE_TYPES = {  # general.file_type, as llama.h's llama_ftype counts them
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
@@ -116,7 +111,7 @@ def quant_named(name: str) -> str:
 
 def _stamp(found: Found) -> list[list[int]]:
     """Sizes and times of change: when they are the same, so is what was seen."""
-    tables = [found.path / name for name in (_CONFIG_FILE, _INDEX)] if found.backend == "mlx" else []
+    tables = [found.path / name for name in (mlxfiles.CONFIG, _INDEX)] if found.backend == "mlx" else []
     stamps = []
     for file in (*found.files, *tables):
         try:
@@ -156,8 +151,6 @@ def _gguf(found: Found) -> Look:
         why = f"{found.path} is not whole: {missing}."
         return Look(size, problem=why, todo="Fetch the others, too.", tekken=True)
     problem, todo = _unloadable(found, header, [t.name for part in (header, *others) for t in part.tensors])
-    shape = header.shape()
-    stated = {name: getattr(shape, name) for name in DIMENSIONS if getattr(shape, name) > 0}
     told = header.metadata
     return Look(
         size=size,
@@ -166,7 +159,7 @@ def _gguf(found: Found) -> Look:
         architecture=header.architecture[:60],
         tekken=told.get("tokenizer.ggml.model") == "gpt2" and told.get("tokenizer.ggml.pre") == "tekken",
         context=header.trained_context,
-        shape=stated,
+        shape=_stated(header.shape()),
         problem=problem,
         todo=todo,
     )
@@ -186,6 +179,10 @@ def _unloadable(found: Found, header: gguf.Header, tensors: list[str]) -> tuple[
     except LocalmagError as exc:
         return exc.what, exc.todo
     return "", ""
+
+
+def _stated(shape: Shape) -> dict[str, int]:
+    return {name: getattr(shape, name) for name in DIMENSIONS if getattr(shape, name) > 0}
 
 
 def _whole(value: object) -> int:
@@ -209,16 +206,15 @@ def _mlx(found: Found) -> Look:
     tensors: list[dict[str, mlxfiles.Tensor]] = []
     problem = todo = ""
     try:
-        with (found.path / _CONFIG_FILE).open("rb") as file:
-            config = _object(file.read(_MOST_CONFIG))
+        config = mlxfiles.config(found.path)
         tensors = [mlxfiles.tensors(file) for file in found.files]
         _require_all(found)
+    except BadFile as exc:
+        problem, todo = exc.what, exc.todo
     except (OSError, ValueError, TypeError, RecursionError) as exc:  # what JSON of another form leads to
         why = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         problem, todo = f"{found.path} is damaged: {why}.", "Fetch it again."
-    nested = config.get("text_config")
-    text = nested if isinstance(nested, dict) else config
-    shape = {ours: text[key] for key, ours in _CONFIG.items() if type(text.get(key)) is int and text[key] > 0}
+    text = mlxfiles.text_of(config)
     architecture = str(text.get("model_type", config.get("model_type", "")))[:60]
     kin = architecture in ARCHITECTURES
     if not problem and not kin:
@@ -231,7 +227,7 @@ def _mlx(found: Found) -> Look:
         architecture=architecture,
         tekken=kin,
         context=_whole(text.get("max_position_embeddings", 0)),
-        shape=shape,
+        shape=_stated(mlxfiles.shape(config)),
         images=mlxfiles.contents(config, tensors).images,
         problem=problem,
         todo=todo,
@@ -248,11 +244,12 @@ def _bits(found: Found, quantization: object) -> str:
 
 
 def _require_all(found: Found) -> None:
-    """Raises ValueError if its index, or the parts' own names, tell of files that are not there."""
+    """Raises ValueError if its index, or the parts' own names, tell of files that are not there; BadFile for an
+    index that says nothing.
+    """
     index = found.path / _INDEX
     if is_regular(index):
-        with index.open("rb") as file:
-            told = _object(file.read(_MOST_HEADER)).get("weight_map")
+        told = mlxfiles.json_object(index, _MOST_INDEX).get("weight_map")
         named = set(map(str, told.values() if isinstance(told, dict) else ()))
         missing = len(named - {file.name for file in found.files})
     else:
@@ -261,12 +258,3 @@ def _require_all(found: Found) -> None:
         missing = sum(int(of) - there[name, of] for name, of in {(name, of) for name, _, of in parts})
     if missing:
         raise ValueError(f"{missing} of its files are not here")
-
-
-def _object(data: bytes) -> dict[str, Any]:
-    if len(data) > _MOST_HEADER:
-        raise ValueError("its header is too large")
-    told = json.loads(data)
-    if not isinstance(told, dict):
-        raise ValueError("it is JSON, but no object")
-    return told

@@ -84,6 +84,19 @@ def test_import_then_use_then_forget(localmag: RunLocalmag, tmp_path: Path, demo
     failure(localmag("ask", "little", "Hi"), 3)
 
 
+def test_importing_again_keeps_the_name_that_was_chosen(
+    localmag: RunLocalmag, tmp_path: Path, demo: Demo
+) -> None:
+    file = Path(shutil.copy(demo.weights, tmp_path / "mine.gguf"))
+    link = tmp_path / "link.gguf"
+    link.symlink_to(file)
+    assert localmag("import", str(file), "--name", "little").stdout == "little\n"
+    for path in (file, link):
+        assert localmag("import", str(path)).stdout == "little\n"
+    assert localmag("import", str(link), "--name", "small").stdout == "small\n"
+    assert {"small"} == {name for name, one in listed(localmag).items() if one["place"] == "import"}
+
+
 @pytest.mark.parametrize("command", ["ask", "chat", "fit"])
 def test_an_import_whose_file_has_gone_says_so(
     localmag: RunLocalmag, tmp_path: Path, demo: Demo, command: str

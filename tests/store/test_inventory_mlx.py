@@ -91,6 +91,7 @@ def test_an_mlx_build_in_the_hub_cache_is_its_repositorys(home: Path) -> None:
     ("config", "cut", "why"),
     [
         ({"num_hidden_layers": 30}, 0, "layers are 30 and not 40"),
+        ({"num_attention_heads": 32, "num_key_value_heads": 8}, 0, "head size is 160 and not 128"),
         ({"model_type": "qwen2"}, 0, "architecture 'qwen2'"),
         ({}, 1, "cut short"),
         ({}, 10_000, "cut short"),
