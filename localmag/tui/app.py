@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.screen import Screen
+from textual.theme import ThemeProvider
 
 from localmag.errors import WrongUsage
 from localmag.tui import memory
@@ -19,11 +20,13 @@ from localmag.tui.driver import patient
 from localmag.tui.getting.offers import GET, Models
 from localmag.tui.opening import Label, Opening
 from localmag.tui.screens.chat import ChatScreen
+from localmag.tui.screens.once import Palette
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
 
 if TYPE_CHECKING:
     from localmag.tui.getting.flow import Getting
+    from localmag.tui.screens.help import HelpScreen
 
 SAVING_S = 5.0
 """Seconds to wait at the end for a partial reply to be saved."""
@@ -54,6 +57,7 @@ class ChatApp(App[int]):
         self._models = models
         self._first_run = first_run and models is not None
         self.getting: Getting | None = None
+        self._help: HelpScreen | None = None
         for ours in (DARK, LIGHT):
             self.register_theme(ours)
         if theme is not None and theme not in self.available_themes:
@@ -121,11 +125,34 @@ class ChatApp(App[int]):
     def action_help(self) -> None:
         from localmag.tui.screens.help import CHAT, HelpScreen  # rarely shown, so rarely imported
 
-        if isinstance(self.screen, HelpScreen):
+        if self._help and self._help.is_active:
+            self._help.dismiss()
             return
         # What is on top may be the palette: then the keys are those of the screen that it was opened from.
         told = (getattr(screen, "KEYS", None) for screen in reversed(self.screen_stack))
-        self.push_screen(HelpScreen(next(filter(None, told), CHAT)))
+        self._help = HelpScreen(next(filter(None, told), CHAT))
+        self.push_screen(self._help)
+
+    async def on_event(self, event: events.Event) -> None:
+        """What is written over the help closes it here: the box is to have it before what comes next."""
+        if self._help and self._help.is_active and not event.is_forwarded and self._is_writing(event):
+            self._help.dismiss()
+        await super().on_event(event)
+
+    def _is_writing(self, event: events.Event) -> bool:
+        """Whether it is meant for the box, if that is what the help hides. `?` asks for the help itself."""
+        if self.screen_stack[-2] is not self.chat or self.chat.focused is not self.chat.composer:
+            return False
+        if isinstance(event, events.Key):
+            return event.is_printable and event.character not in (" ", "?")
+        return isinstance(event, events.Paste)
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette())
+
+    def search_themes(self) -> None:
+        self.push_screen(Palette([ThemeProvider], placeholder="Search for themes…"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Of Textual's own, those that mean something here."""

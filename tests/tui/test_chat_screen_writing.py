@@ -103,7 +103,7 @@ async def test_help_opens_and_any_key_closes_it() -> None:
             await it.press(key)
             await until(it.pilot.pause, lambda: isinstance(it.app.screen, HelpScreen))
             await it.shown("stop the reply and keep what has arrived")
-            await it.press("x")
+            await it.press("escape")
             await until(it.pilot.pause, lambda: it.app.screen is it.chat)
         assert it.chat.composer.text == ""
         await it.press("a", "question_mark")

@@ -19,6 +19,7 @@ from localmag.tui.getting import offers
 from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.getting.table import head, row
 from localmag.tui.screens.help import Keys
+from localmag.tui.screens.once import Once
 
 LOW = 18
 """Rows under which the table needs the place of all that can be missed."""
@@ -40,7 +41,7 @@ class Table(OptionList):
         return parameters == (bool(offer and offer.usable),)
 
 
-class ChooseScreen(Screen[Offer | None]):
+class ChooseScreen(Once, Screen[Offer | None]):
     """Dismissed with the build that was chosen (the demo's among them), or None to leave."""
 
     KEYS: ClassVar[Keys] = (

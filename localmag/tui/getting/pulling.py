@@ -17,6 +17,7 @@ from textual.widgets import Button, Footer, Static
 from localmag.tui.getting.pulls import Failed, Finished, Going, Pull, Ready, State, Stopped
 from localmag.tui.getting.telling import button, told
 from localmag.tui.screens.help import Keys
+from localmag.tui.screens.once import Once
 
 FRAME_S = 0.1
 """Seconds between two looks at the pull."""
@@ -30,7 +31,7 @@ class Left(Enum):
     DEMO = auto()  # the chat (the demo, where nothing else is here), while the pull goes on if it is going
 
 
-class PullScreen(Screen[Left]):
+class PullScreen(Once, Screen[Left]):
     KEYS: ClassVar[Keys] = (
         ("Enter", "yes; go on; try again: what the button says"),
         ("Esc", "stop and keep what has arrived; then back to the table"),
