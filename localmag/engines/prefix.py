@@ -15,8 +15,8 @@ def reusable(held: Sequence[int], ids: Sequence[int], context: int) -> int:
     """
     if len(ids) >= context:
         raise ContextTooSmall(
-            f"The conversation is {len(ids):,} tokens long and the context holds {context:,}.",
-            "Give a larger context with --ctx, or shorten the conversation.",
+            f"With this message the conversation is {len(ids):,} tokens long, and the context holds {context:,}.",
+            "Shorten the message, begin a new conversation, or give a larger context with --ctx.",
         )
     return common_prefix(held, ids[:-1])
 

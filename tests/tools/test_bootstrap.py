@@ -74,9 +74,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[accelerator.Choice], N
 # ── What is installed when ────────────────────────────────────────────────────────────────────────
 
 
-def test_a_plain_build_is_one_call_of_pip(here: Environment, fake: Pip, machine: object) -> None:
+def test_a_plain_build_is_one_call_of_pip(
+    here: Environment, fake: Pip, machine: object, capsys: pytest.CaptureFixture[str]
+) -> None:
     set_up(here)
     assert fake.asked == [("install", "-c", "constraints.txt", "-e", ".")]
+    assert str(here.program) in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_second_run_starts_nothing(

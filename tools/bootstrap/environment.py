@@ -43,6 +43,11 @@ class Environment:
         return self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
     @property
+    def program(self) -> Path:
+        """What messages call `localmag`, and a shell does not know by that name."""
+        return self.folder / ("Scripts/localmag.exe" if os.name == "nt" else "bin/localmag")
+
+    @property
     def note(self) -> Path:
         return self.folder / "localmag.json"
 

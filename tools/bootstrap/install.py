@@ -69,7 +69,7 @@ def set_up(environment: Environment, extra: str = "", *, again: bool = False) ->
         install_program(environment, with_llama(extra, choice))
         done = key(environment, *DECIDES)
         environment.write(run=done, **({extra: done} if extra else {}))
-    say(f"ready after {clock(time.monotonic() - start)}")
+    say(f"ready after {clock(time.monotonic() - start)}; the program is {environment.program}")
 
 
 def install_program(environment: Environment, extra: str) -> None:
