@@ -15,7 +15,7 @@ def reusable(held: Sequence[int], ids: Sequence[int], context: int) -> int:
     """
     if len(ids) >= context:
         raise ContextTooSmall(
-            f"With this message the conversation is {len(ids):,} tokens long, and the context holds {context:,}.",
+            f"With this message the conversation is {len(ids):,} tokens long; the context holds {context:,}.",
             "Shorten the message, begin a new conversation, or give a larger context with --ctx.",
         )
     return common_prefix(held, ids[:-1])
