@@ -11,8 +11,7 @@ import typer
 
 from localmag import paths
 from localmag.cli import options
-from localmag.cli.output import say
-from localmag.sanitize import sanitize
+from localmag.cli.output import one_line, say
 
 if TYPE_CHECKING:
     from localmag.doctor import Report
@@ -55,9 +54,9 @@ def _draw(report: Report) -> None:
         for number, check in enumerate(checks):
             mark = (f"{marks[check.state]:<3}", _STYLES[check.state])
             head = (f"{'' if number else topic:<{_TOPIC}}", "bold")
-            console.print(Text.assemble(mark, head, sanitize(paths.shortened(check.said))))
+            console.print(Text.assemble(mark, head, one_line(paths.shortened(check.said))))
             if check.todo:
-                console.print(Text(f"{'':<{_TOPIC + 3}}{sanitize(check.todo)}", style="cyan"))
+                console.print(Text(f"{'':<{_TOPIC + 3}}{one_line(check.todo)}", style="cyan"))
     console.print(Text(f"\n{_verdict(report)}", style="bold"))
 
 

@@ -83,8 +83,30 @@ def note(text: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Made safe to show, and nothing in it can pass for another line."""
-    return sanitize(text).replace("\n", "␊")
+    """Made safe to show where it stands among other texts: nothing in it can pass for another line or column,
+    and nothing is there that cannot be seen. What joins letters and emoji stays.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _in_a_line(c) for c in sanitize(text))
+
+
+def _in_a_line(char: str) -> str:
+    """What stands for one that is not printable, as this Python's Unicode has it."""
+    from unicodedata import category  # which only odd texts need
+
+    if char in _PICTURES:
+        return _PICTURES[char]
+    match category(char):
+        case "Zs":
+            return " "
+        case "Cn" | "Co":  # an emoji that is newer than it, or a symbol of the user's font
+            return char
+    return "\ufffd"
+
+
+_PICTURES = {"\n": "␊", "\t": "␉", "\u200d": "\u200d"}
+"""The last one makes one emoji of several; it shows by itself nowhere else."""
 
 
 def say_error(error: LocalmagError) -> None:

@@ -53,7 +53,7 @@ def show(id: Id, as_json: Json = False) -> None:
     if as_json:
         say(json.dumps(_as_json(transcript), ensure_ascii=False))
         return
-    say(f"# {transcript.session.title}")
+    say(f"# {one_line(transcript.session.title)}")
     if kept := _kept(transcript.session):
         say(
             f"\nKept of its context: {kept.tokens:,} tokens as {kept.build} on {kept.backend} reads them,"
@@ -71,7 +71,7 @@ def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask
     with Sessions() as store:
         session = store.load(id).session
         if not yes:
-            confirm(f"Remove “{session.title}” ({session.messages} messages) for good?")
+            confirm(f"Remove “{one_line(session.title)}” ({session.messages} messages) for good?")
         store.remove(session.id)
     note(f"Removed {session.id}.")
 
@@ -94,7 +94,7 @@ def _context(session: Session) -> dict[str, object] | None:
 
 def _row(session: Session) -> tuple[str, ...]:
     when = datetime.fromtimestamp(session.updated).strftime("%Y-%m-%d %H:%M")
-    return session.id, when, str(session.messages), session.model, one_line(session.title)
+    return session.id, when, str(session.messages), one_line(session.model), one_line(session.title)
 
 
 def _how(entry: Entry) -> str:

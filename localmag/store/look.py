@@ -26,7 +26,7 @@ ARCHITECTURES = ("llama", "mistral3", "mistral4", "deepseek2", "mistral", "minis
 DIMENSIONS = ("layers", "width", "heads", "kv_heads", "head_size", "ffn", "vocabulary")
 """The fields of a shape that are compared with the catalogue's."""
 
-_FORM = 3  # of what is kept: another number, and all is looked at again
+_FORM = 4  # of what is kept: another number, and all is looked at again
 _MOST_INDEX = 32 * 2**20  # bytes; true ones are a few hundred thousand
 _MOST_LOOKS = 32 * 2**20  # of our own; a look takes half a thousand
 _QUANT = re.compile(
@@ -244,8 +244,8 @@ def _bits(found: Found, quantization: object) -> str:
 
 
 def _require_all(found: Found) -> None:
-    """Raises ValueError if its index, or the parts' own names, tell of files that are not there; BadFile for an
-    index that says nothing.
+    """Raises ValueError if its index, or the parts' own names, tell of files that are not there; BadFile for
+    an index that says nothing.
     """
     index = found.path / _INDEX
     if is_regular(index):

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from localmag import config, paths
+from localmag.store import imports
+from localmag.store.imports import Import
 from tests.conftest import RunLocalmag
 from tests.imports import loaded_by
 
@@ -94,6 +96,13 @@ def test_a_llama_cpp_that_does_not_load(localmag: RunLocalmag, tmp_path: Path) -
     found = {check["topic"]: check for check in problems(done)}
     assert {"machine", "engine"} <= set(found)
     assert "pip install" in found["machine"]["todo"]
+
+
+def test_a_file_name_forges_no_row(localmag: RunLocalmag, tmp_path: Path) -> None:
+    imports.save(Import("gone", tmp_path / "a\nok engine        sound"))
+    done = localmag("doctor")
+    assert "a␊ok engine" in done.stdout
+    assert not any(line.startswith("ok engine") for line in done.stdout.splitlines())
 
 
 def test_a_home_that_cannot_be_made(localmag: RunLocalmag, tmp_path: Path) -> None:
