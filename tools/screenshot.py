@@ -19,7 +19,7 @@ from localmag.prompt import system_message
 from localmag.sessions import Setup
 from localmag.tui import Label, Report
 from localmag.tui.app import ChatApp
-from localmag.types import Sampling
+from localmag.types import Cancel, Sampling
 
 QUESTIONS = ("What is 478 + 356?", "Et maintenant, ajoute 12.", "Which is larger, 9.11 or 9.8?")
 SIZE = (116, 34)  # columns, rows
@@ -31,7 +31,7 @@ async def draw(out: Path) -> None:
     assert found.system_prompt
     with ExitStack() as things:
 
-        def conversation(report: Report) -> Conversation:
+        def conversation(report: Report, cancel: Cancel) -> Conversation:
             engine = HostedEngine(EngineSpec("llama.cpp", found.weights, found.tokenizer, found.context))
             things.callback(engine.close)
             setup = Setup(found.model, found.build, "llama.cpp", Sampling(0.0), found.max_tokens)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,26 +21,16 @@ from localmag.cli.turns import (
     model_of,
     past_of,
     say_what_runs,
-    what_runs,
 )
-from localmag.errors import ContextTooSmall, DoesNotFit, LocalmagError, RunFailed
+from localmag.errors import ContextTooSmall, DoesNotFit, RunFailed
 from localmag.store import NotHere
-from localmag.types import Loading, Stop
+from localmag.types import Stop
 
 if TYPE_CHECKING:
     from localmag import tui
-    from localmag.chat import Conversation
-    from localmag.engines.host import HostedEngine
     from localmag.sessions import Session
 
 # The conversation, its database and its engine are imported where they are opened: after the first paint.
-
-_LOOK_S = 0.2  # between two looks at how far loading is
-
-_DEMO_GREETING = (
-    "Ask the demo for a sum, a product or a small story problem, in English or French: What is 478 + 356? "
-    "Then go on: now add 12."
-)
 
 
 def chat(
@@ -121,56 +108,26 @@ def _wish(
 def _screen(
     run: options.Run, past: Session | None, resolve: Callable[..., options.Run], wish: tui.Wish
 ) -> None:
-    """The database is opened and the engine started after the first paint, in the screen's own thread.
+    """`resolve` makes the run of another model, which the user fetched or chose on the screen.
 
-    `resolve` makes the run of another model, which the user fetched or chose on the screen, where `wish` is
-    what there is to choose from.
+    `wish` is what there is to choose from.
     """
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
+    from localmag.cli.desk import Desk
 
-    talk: Conversation | None = None
-    with ExitStack() as open_things:
-
-        def opening(run: options.Run, past: Session | None = None) -> tui.Opening:
-            def open_conversation(report: tui.Report) -> Conversation:
-                from localmag.cli.fitting import fitted
-                from localmag.sessions import Sessions
-
-                nonlocal talk
-                if talk:
-                    with suppress(LocalmagError):  # a disk that is full: then it is read again next time
-                        talk.keep_context(run.kept_context, threading.Event())
-                    talk = None
-                open_things.close()  # an earlier conversation's engine, whose memory this one may need
-                gave_way = [*filter(None, (what_runs(run), *run.installed.notes))]
-                fits = fitted(run, tell=gave_way.append)
-                report(tui.Fitted(fits.spec.context, tuple(gave_way)))
-                sessions = open_things.enter_context(Sessions())
-                running = open_things.enter_context(engine(fits, past))
-                threading.Thread(target=_watch_loading, args=(running, report), daemon=True).start()
-                talk = conversation(fits, past, sessions, running)
-                return talk
-
-            found = run.installed
-            return tui.Opening(
-                open_conversation,
-                tui.Label(found.title, found.build, run.spec.backend, run.spec.context),
-                _DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
-            )
-
+    with Desk() as desk:
         code = tui.run(
-            opening(run, past),
+            desk.opening(run, past),
             models=tui.Models(
                 partial(_look, wish),
-                lambda offer: opening(resolve(offer.name, **(_DEMO if offer.demo else {"quant": None}))),
+                lambda offer: desk.opening(resolve(offer.name, **(_DEMO if offer.demo else {"quant": None}))),
                 wish,
             ),
             first_run=run.stands_in or bool(wish.model),
             theme=run.theme,
             show_thinking=run.show_thinking,
+            afterwards=desk.keep_context,
         )
-        if talk and not code:
-            keep_context(talk, run.kept_context)
     raise typer.Exit(code)
 
 
@@ -181,14 +138,6 @@ def _look(wish: tui.Wish) -> tui.Sight:
     from localmag.tui.getting import looking
 
     return looking.sight(devices.machine(cache.root()), select.host(), wish)
-
-
-def _watch_loading(running: HostedEngine, report: Callable[[Loading], None]) -> None:
-    """Report how far loading is before anything has been asked; its failure is the first reply's to say."""
-    while running.pid is not None and (fraction := running.loaded) < 1:
-        report(Loading(fraction))
-        time.sleep(_LOOK_S)
-    report(Loading(1.0))
 
 
 def _lines(run: options.Run, past: Session | None) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
-from localmag.tui.app import SAVING_S, ChatApp
+from localmag.tui.app import NOT_STOPPED, SAVING_S, ChatApp
 from localmag.tui.getting.offers import Models, Offer, Sight, Wish
 from localmag.tui.opening import Label, Opening
-from localmag.tui.worker import Conversation, Fitted, Opener, Report
+from localmag.tui.worker import Conversation, Doing, Fitted, Opener, Report
 
 __all__ = [
     "Conversation",
+    "Doing",
     "Fitted",
     "Label",
     "Models",
@@ -36,14 +38,17 @@ def run(
     first_run: bool = False,
     theme: str | None = None,
     show_thinking: bool | None = None,
+    afterwards: Callable[[], None] | None = None,
 ) -> int:
     """Show the chat until the user leaves; returns the exit code.
 
-    `opening.open(report)` is called in a thread, after the first paint: it opens the database, starts
+    `opening.open(report, cancel)` is called in a thread, after the first paint: it opens the database, starts
     the engine and returns the conversation; it may `report` Loading events, also later and from any
     thread. If it raises, the error is shown, and it is called again with the next message. The conversation
-    is used in that same thread only. With `models` others can be fetched and opened from within the chat; on
-    a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking`
+    is used by one thread at a time: that one, then that which opens another in its place, at the end the
+    caller's, in `afterwards`. That is called with the user's own screen back, but not where the exit code is
+    not 0 or a thread did not end in time. With `models` others can be fetched and opened from within the
+    chat; on a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking`
     False keeps the reasoning pane shut until it is opened; None has it as it was left.
 
     Raises WrongUsage for a theme that does not exist.
@@ -60,19 +65,23 @@ def run(
     try:
         code = app.run()
     finally:  # also where a signal ends it
-        _close(app)
+        ended = _close(app)
     if code is None and app.return_code:
         return app.return_code
     error = app.chat.error
-    return error.exit_code if error else code or 0
+    code = error.exit_code if error else code or 0
+    if afterwards and ended and not code:
+        afterwards()
+    return code
 
 
-def _close(app: ChatApp) -> None:
-    """Save what is not saved yet, and say what the user should know of it."""
+def _close(app: ChatApp) -> bool:
+    """Save what is not saved yet, and say what the user should know of it. False if it took too long."""
     turns = app.chat.turns
     news = []
-    if not turns.close(SAVING_S, app.chat.unsent):
-        news.append("The engine did not stop in time; the reply is kept up to its last second.")
+    ended = turns.close(SAVING_S, app.chat.unsent)
+    if not ended and turns.replying:
+        news.append(NOT_STOPPED)
     if app.getting and (told := app.getting.close(PULL_S)):
         news.append(told)
     if turns.closing_error:
@@ -86,3 +95,4 @@ def _close(app: ChatApp) -> None:
         for line in news:
             sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
+    return ended

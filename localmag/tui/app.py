@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SAVING_S = 5.0
 """Seconds to wait at the end for a partial reply to be saved."""
+NOT_STOPPED = "The engine did not stop in time; the reply is kept up to its last second."
 
 
 class ChatApp(App[int]):

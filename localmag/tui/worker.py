@@ -52,9 +52,18 @@ class Fitted:
     notes: tuple[str, ...] = ()
 
 
-Report = Callable[[Event | Fitted], None]
-Opener = Callable[[Report], Conversation]
-"""Makes the conversation; may report `Fitted` and `Loading`, the latter also later and from any thread."""
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What opening is at, in a word or two, where that is more than to open."""
+
+    what: str
+
+
+Report = Callable[[Event | Fitted | Doing], None]
+Opener = Callable[[Report, Cancel], Conversation]
+"""Makes the conversation. It may report `Doing`, `Fitted` and `Loading`, the latter also later and from any
+thread; `Cancel` is set when the user does not want to wait: what need not be is skipped then.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,7 @@ class Ended:
     """The turn is over, however it went."""
 
 
-Note = Opened | Began | Failed | Ended | Fitted | Event
+Note = Opened | Began | Failed | Ended | Fitted | Doing | Event
 
 
 class Turns:
@@ -99,6 +108,10 @@ class Turns:
         self._texts: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._closing = False
+        self.session: str | None = None
+        """The id of the conversation, once it is open and on disk."""
+        self.replying = False
+        """Whether the conversation has taken a message and not answered it yet."""
         self.closing_error: LocalmagError | None = None
         """What kept the last reply, or what was not sent, from being saved, once closed."""
         self.unsent = ""
@@ -121,7 +134,7 @@ class Turns:
         self._texts.put(text)
 
     def stop(self) -> None:
-        """Stop the reply that is being written; what has arrived is kept."""
+        """Stop the reply that is being written, or what opening can do without; what has arrived is kept."""
         self._cancel.set()
 
     def drain(self) -> list[Note]:
@@ -176,10 +189,11 @@ class Turns:
 
     def _opened(self) -> Conversation | None:
         try:
-            conversation = self._open(self._put)
+            conversation = self._open(self._put, self._cancel)
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
             self._put(Failed(_told(exc), taken=False))
             return None
+        self.session = conversation.id
         self._put(Opened(earlier(conversation.entries), self._left_unsent(conversation)))
         return conversation
 
@@ -195,12 +209,14 @@ class Turns:
         taken = False
         try:
             events = conversation.send(text, self._cancel)
-            taken = True
-            self._waiting = ""
+            taken = self.replying = True
+            self._waiting, self.session = "", conversation.id
             for event in events:
                 self._put(event)
         except Exception as exc:  # the thread's boundary: the screen must say it, not vanish
             self._put(Failed(_told(exc), taken))
+        finally:
+            self.replying = False
 
     def _close(self, conversation: Conversation) -> None:
         try:

@@ -98,7 +98,7 @@ class ScriptedConversation:
         self.closed = True
 
     def opener(self) -> Opener:
-        def open_conversation(report: Report) -> ScriptedConversation:
+        def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
             return self
 
         return open_conversation

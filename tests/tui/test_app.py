@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from localmag import paths
+from localmag import paths, tui
 from localmag.errors import WrongUsage
 from localmag.tui.app import ChatApp
+from localmag.tui.opening import Opening
+from localmag.tui.screens.chat import ChatScreen
 from tests.tui.fakes import LABEL, ScriptedConversation
 
 
@@ -50,3 +54,30 @@ async def test_a_memory_that_cannot_be_read_is_none() -> None:
     for content in (b"", b"[]", b"\xff", b'{"reasoning_open": 3}'):
         (paths.data() / "screen.json").write_bytes(content)
         assert await starts_open()
+
+
+# ── The end ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+def test_what_is_to_be_done_afterwards_is_left_where_a_thread_still_has_the_conversation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hangs: bool
+) -> None:
+    release, done = threading.Event(), list[str]()
+
+    class Slow(ScriptedConversation):
+        def close(self) -> None:
+            release.wait(30)
+
+    def shown_and_left(app: ChatApp) -> int:
+        app.chat.turns.start()
+        return 0
+
+    talk = Slow() if hangs else ScriptedConversation()
+    monkeypatch.setattr(ChatApp, "run", shown_and_left)
+    monkeypatch.setattr(ChatScreen, "unsent", "")
+    monkeypatch.setattr(tui, "SAVING_S", 0.1 if hangs else 20)
+    assert tui.run(Opening(talk.opener(), LABEL), afterwards=lambda: done.append("kept")) == 0
+    release.set()
+    assert done == ([] if hangs else ["kept"])
+    assert capsys.readouterr().err == ""  # there was no reply that could have been cut short

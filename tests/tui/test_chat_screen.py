@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from localmag.errors import BadFile, EngineDied, WrongUsage
 from localmag.tui.app import ChatApp
 from localmag.tui.reply import State
-from localmag.tui.worker import Report
+from localmag.tui.worker import Doing, Report, Turns
 from localmag.types import (
+    Cancel,
     Done,
     Event,
     Loading,
@@ -26,7 +28,7 @@ from localmag.types import (
     Timing,
     Usage,
 )
-from tests.tui.driving import running
+from tests.tui.driving import driven, running
 from tests.tui.fakes import DONE, LABEL, Gate, ScriptedConversation, Step, app_of, reply, until
 
 pytestmark = pytest.mark.timeout(180)
@@ -38,7 +40,7 @@ pytestmark = pytest.mark.timeout(180)
 async def test_loading_is_shown_before_anything_is_asked() -> None:
     reports: list[Report] = []
 
-    def open_conversation(report: Report) -> ScriptedConversation:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
         reports.append(report)
         return ScriptedConversation([Gate(), DONE])
 
@@ -53,7 +55,7 @@ async def test_a_message_sent_while_it_loads_leaves_no_loading_behind() -> None:
     reports: list[Report] = []
     gates = [Gate(), Gate()]
 
-    def open_conversation(report: Report) -> ScriptedConversation:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
         reports.append(report)
         return ScriptedConversation([gates[0], ThinkingDelta("hm"), gates[1], *reply("", "Hi.")], [Gate()])
 
@@ -76,10 +78,39 @@ async def test_a_message_sent_while_it_loads_leaves_no_loading_behind() -> None:
         await it.shown("● stopped")
 
 
+def test_leaving_while_an_earlier_context_is_kept_waits_for_nothing() -> None:
+    keeping = threading.Event()
+
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
+        keeping.set()
+        Gate().wait(cancel)
+        return ScriptedConversation()
+
+    turns = Turns(open_conversation, lambda: None)
+    turns.start()
+    assert keeping.wait(20)
+    assert turns.close(20)
+    assert not turns.replying
+
+
+async def test_that_an_earlier_context_is_kept_is_told_and_can_be_skipped() -> None:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
+        report(Doing("keeping the context"))
+        Gate().wait(cancel)
+        return ScriptedConversation(reply("", "Hello."))
+
+    async with driven(ChatApp(open_conversation, LABEL)) as it:
+        await it.shown("● keeping the context", "Esc skip")
+        await it.press("escape")
+        await it.shown("● ready", "F1 keys")
+        await it.say("Hi")
+        await it.shown("Hello.", "● done")
+
+
 async def test_what_cannot_be_opened_is_told_and_tried_again() -> None:
     tries: list[int] = []
 
-    def open_conversation(report: Report) -> ScriptedConversation:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
         tries.append(1)
         if len(tries) < 3:
             raise BadFile("The weights are damaged.", "Pull them again.")
@@ -165,7 +196,7 @@ async def test_the_status_line_says_what_is_going_on() -> None:
         assert "It is 834." in it.text
         assert "thought 2.0 s · 6 tok · 3.0 tok/s" in it.text
         assert "demo Q8_0   llama.cpp" in it.text
-        assert "context 67 / 4,096 (2%)   first token 0.2 s   31 tok/s   F1 keys" in it.text
+        assert "context 67 / 4,096 (2%)   first token 0.2 s   31 tok/s   Ctrl+P menu" in it.text
 
 
 async def test_the_context_stays_on_the_status_line_while_the_next_question_waits() -> None:

@@ -8,6 +8,7 @@ from localmag.errors import RunFailed
 from localmag.tui.app import ChatApp
 from localmag.tui.getting.offers import Sight
 from localmag.tui.worker import Fitted, Report
+from localmag.types import Cancel
 from tests.tui.driving import running
 from tests.tui.fakes import LABEL, ScriptedConversation, reply, until
 from tests.tui.newcomer import MACHINE, World, at_the_table, in_a_chat, offers
@@ -80,7 +81,7 @@ async def test_a_machine_that_cannot_be_looked_at_still_has_the_demo() -> None:
 
 
 async def test_what_gave_way_so_that_it_fits_is_told_and_the_context_is_the_true_one() -> None:
-    def open_conversation(report: Report) -> ScriptedConversation:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
         report(Fitted(2048, ("To fit this machine, the context is 2,048 tokens.",)))
         return ScriptedConversation(reply("", "Hello."))
 

@@ -10,14 +10,14 @@ import pytest
 
 from localmag.errors import BadFile, EngineDied, RunFailed, WrongUsage
 from localmag.tui.worker import Began, Conversation, Ended, Failed, Note, Opened, Report, Turns
-from localmag.types import Done, Loading, Stop, TextDelta
+from localmag.types import Cancel, Done, Loading, Stop, TextDelta
 from tests.tui.fakes import DONE, Gate, ScriptedConversation
 
 
 class Box:
     """Collects what `Turns` hands out, woken as the screen would be."""
 
-    def __init__(self, open_conversation: Callable[[Report], Conversation]) -> None:
+    def __init__(self, open_conversation: Callable[[Report, Cancel], Conversation]) -> None:
         self.woken = threading.Event()
         self.wakes = 0
         self.notes: list[Note] = []
@@ -98,7 +98,7 @@ def test_a_message_that_was_refused_is_not_taken() -> None:
 def test_opening_is_tried_again_with_the_next_message() -> None:
     tries: list[int] = []
 
-    def open_conversation(report: Report) -> ScriptedConversation:
+    def open_conversation(report: Report, cancel: Cancel) -> ScriptedConversation:
         tries.append(1)
         report(Loading(0.5))
         if len(tries) == 1:

@@ -24,7 +24,7 @@ from localmag.tui.widgets.composer import Composer
 from localmag.tui.widgets.reasoning import ReasoningPane
 from localmag.tui.widgets.status import Figures, StatusLine
 from localmag.tui.widgets.transcript import Transcript
-from localmag.tui.worker import Began, Ended, Failed, Fitted, Note, Opened, Opener, Turns
+from localmag.tui.worker import Began, Doing, Ended, Failed, Fitted, Note, Opened, Opener, Turns
 from localmag.types import Loading
 
 FRAME_S = 0.06
@@ -78,6 +78,7 @@ class ChatScreen(Screen[None]):
         """What goes on behind the chat, in a word or two: a pull."""
         self.reasoning_open: bool | None = None
         """What the user chose with Ctrl+T; None leaves it to the width and the state."""
+        self._doing = ""
         self._loaded: float | None = None
         self._begun = False
         self._frame: Timer | None = None
@@ -129,7 +130,10 @@ class ChatScreen(Screen[None]):
 
     def _take(self, note: Note, now: float) -> None:
         match note:
+            case Doing(what):
+                self._doing = what
             case Opened(earlier, unsent):
+                self._doing = ""
                 self._show_earlier(earlier, now)
                 if unsent:
                     self.composer.put_back(unsent)
@@ -137,10 +141,12 @@ class ChatScreen(Screen[None]):
             case Began():
                 self._begun = True
             case Failed(error, taken):
+                self._doing = ""
                 self._fail(error, taken, now)
             case Ended():
                 self._end(now)
             case Fitted(context, notes):
+                self._doing = ""
                 self.label = replace(self.label, context=context)
                 for line in notes:
                     self.notify(sanitize(line), severity="warning", timeout=NOTICE_S)
@@ -238,7 +244,9 @@ class ChatScreen(Screen[None]):
     def _figures(self, now: float) -> Figures:
         reply = self.current
         last = reply or next((r for r in reversed(self.replies) if r.question), None)
-        if reply is not None:
+        if self._doing:
+            state, mood = self._doing, "busy"
+        elif reply is not None:
             state, mood = self._loading() or reply.progress(), "busy"
         elif self.opening_error is not None:
             state, mood = "failed", "failed"
@@ -250,6 +258,7 @@ class ChatScreen(Screen[None]):
             state, mood = "ready", "idle"
         else:
             state, mood = last.state.value, "failed" if last.state is State.FAILED else "idle"
+        hint = "Esc skip" if self._doing else "Esc stop" if reply else "F1 keys"
         speed = last.tokens_per_second(now) if last else None
         first = last.first_token_s if last else None
         return Figures(
@@ -260,7 +269,7 @@ class ChatScreen(Screen[None]):
             context=self._context_used(),
             first=f"first token {seconds(first)}" if first is not None else "",
             speed=f"{rate(speed)} tok/s" if speed else "",
-            hint="   ".join(filter(None, (self.aside, "Esc stop" if reply is not None else "F1 keys"))),
+            hint="   ".join(filter(None, (self.aside, hint))),
         )
 
     def _loading(self) -> str:
@@ -326,7 +335,7 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.StopWanted)
     def action_stop(self) -> None:
-        if self.current is not None:
+        if self._doing or self.current is not None:
             self.turns.stop()
             return
         if self.replies and self.chosen is not self.replies[-1]:
