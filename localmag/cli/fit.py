@@ -57,7 +57,7 @@ def fit_(
         warn(advised.obstacle)
     best = advised.best
     if best.setting.context > (most := best.model.context):
-        warn(f"It was trained for {most:,} tokens, and is opened with no more. Use --ctx {most} or less.")
+        warn(f"It was trained for {most:,} tokens, and is refused with more. Use --ctx {most} or less.")
     if not best.fits:
         raise does_not_fit(advised)
 
@@ -133,7 +133,9 @@ def _show(machine: Machine, advised: Advice) -> None:
             f"{amounts.memory(n.total)} of {_place(n.place, machine)}" for n in best.needs if n.total
         )
         why = f" ({best.why})" if best.why else ""
-        then = "" if advised.obstacle else f" {_next(best)}"  # which has a command of its own
+        # An obstacle has a command of its own, and with more than it was trained for nothing opens it.
+        runs = not advised.obstacle and best.setting.context <= best.model.context
+        then = f" {_next(best)}" if runs else ""
         warn(f"{_name(best)} takes {takes}{why}.{then}")
     for note in machine.notes:
         warn(f"{note.what} {note.todo}".strip())

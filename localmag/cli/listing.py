@@ -71,17 +71,34 @@ def show(
     Which of them are here, too; with --backend or --quant only those.
     """
     there = take()
+    asked = (backend.value, "") if backend is not options.BackendChoice.auto else (*select.RUNNERS, "")
     if not catalogue.is_name(model):
-        _show_copies(there.meant(model), model, there, as_json)
+        copies = there.meant(model)
+        if not copies:
+            raise unknown(model, there)
+        _show_copies([h for h in copies if h.backend in asked and _is(h, quant)], model, as_json)
         return
     found, quant = catalogue.find(model, quant)
-    asked = (backend.value, "") if backend is not options.BackendChoice.auto else (*select.RUNNERS, "")
-    builds = tuple(b for b in ((found.build(quant),) if quant else found.builds) if b.backend in asked)
     copies = [h for h in there.of(found, quant) if h.backend in asked]
+    if quant and copies and not any(build.has_quant(quant) for build in found.builds):
+        _show_copies(copies, model, as_json)
+        return
+    builds = tuple(b for b in ((found.build(quant),) if quant else found.builds) if b.backend in asked)
     if not builds:
-        raise NotFound(
-            f"{found.title} has no such build for {backend.value}.", f"{_command('show', model)} lists them."
-        )
+        raise _no_such_build(found.title, model)
+    _show_builds(found, builds, copies, as_json)
+
+
+def _is(one: Here, quant: str | None) -> bool:
+    return quant is None or one.quant.lower() == quant.lower()
+
+
+def _no_such_build(title: str, name: str) -> NotFound:
+    return NotFound(f"{title} has no such build.", f"{_command('show', name)} lists those that it has.")
+
+
+def _show_builds(found: Model, builds: tuple[Build, ...], copies: list[Here], as_json: bool) -> None:
+    """What the catalogue says of a model, and which of these builds are here."""
     best = {h.build: h for h in reversed(copies)}
     if as_json:
         told = asdict(found)
@@ -101,10 +118,10 @@ def show(
             say(one_line(f"  {one.name}  for images: {said}"))
 
 
-def _show_copies(copies: list[Here], name: str, there: Inventory, as_json: bool) -> None:
+def _show_copies(copies: list[Here], name: str, as_json: bool) -> None:
     """Of weights that the catalogue does not know, what they say of themselves."""
     if not copies:
-        raise unknown(name, there)
+        raise _no_such_build(name, name)
     if as_json:
         say(json.dumps({"copies": [_entry(h) for h in copies]}, ensure_ascii=False))
         return

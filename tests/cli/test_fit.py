@@ -72,7 +72,9 @@ def test_the_command_can_be_pasted_whatever_the_file_is_called(
 
 
 def test_more_context_than_it_was_trained_for_is_told_before_chat_refuses_it(localmag: RunLocalmag) -> None:
-    assert "Use --ctx 1024 or less." in localmag("fit", "demo", "--ctx", "5000").stderr
+    told = localmag("fit", "demo", "--ctx", "5000").stderr
+    assert "1,024 tokens, and is refused with more. Use --ctx 1024 or less." in told
+    assert "localmag chat" not in told
     assert "Use --ctx 131072 or less." in localmag("fit", "magistral", "--ctx", "200000").stderr
 
 

@@ -171,6 +171,16 @@ def test_show_knows_what_the_catalogue_does_not(studio: Path, localmag: RunLocal
     failure(localmag("show", "no-such-thing"), 3)
 
 
+def test_show_of_what_the_catalogue_does_not_know_shows_what_is_asked_for(
+    studio: Path, localmag: RunLocalmag
+) -> None:
+    for asked in (("--quant", "q8_0"), ("--backend", "llama.cpp")):
+        assert localmag("show", "tiny-reasoner-Q8_0", *asked).returncode == 0
+    for asked in (("--quant", "Q4_K_M"), ("--backend", "mlx")):
+        said = failure(localmag("show", "tiny-reasoner-Q8_0", *asked), 3)
+        assert "has no such build. `localmag show tiny-reasoner-Q8_0` lists" in said
+
+
 @pytest.mark.parametrize("command", ["show", "rm"])
 def test_what_takes_names_says_so_of_a_path(studio: Path, localmag: RunLocalmag, command: str) -> None:
     said = failure(localmag(command, str(studio)), 3)
@@ -188,6 +198,10 @@ def test_show_counts_every_copy(home: Path, localmag: RunLocalmag) -> None:
     shown = localmag("show", "magistral").stdout
     assert "magistral:UD-Q4_K_XL" in shown
     assert file.name in shown
+    alone = localmag("show", "magistral:UD-Q4_K_XL").stdout
+    assert file.name in alone
+    assert localmag("show", "magistral", "--quant", "ud-q4_k_xl").stdout == alone
+    failure(localmag("show", "magistral", "--quant", "UD-Q2_K_XL"), 3)
 
 
 @pytest.mark.parametrize("command", ["ask", "import", "chat"])
