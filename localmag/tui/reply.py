@@ -35,6 +35,10 @@ if TYPE_CHECKING:  # a database is no part of the first paint
     from localmag.sessions import Entry
 
 
+STEADY_S = 0.25
+"""Seconds before which a rate says nothing: tokens come in bunches."""
+
+
 class State(StrEnum):
     """Where a reply is. The last three are final."""
 
@@ -218,9 +222,9 @@ class Reply:
     def tokens_per_second(self, now: float) -> float | None:
         if self.timing and self.timing.decode_tps:
             return self.timing.decode_tps
-        if self._first is None or self.state.final or now <= self._first:
+        if self._first is None or self.state.final or now - self._first < STEADY_S:
             return None
-        return (self.reasoning_tokens + self.answer_tokens) / (now - self._first)
+        return (self.reasoning_tokens + self.answer_tokens - 1) / (now - self._first)
 
     def context_used(self) -> int | None:
         """Tokens in the context, as far as this reply tells."""
@@ -238,7 +242,7 @@ class Reply:
         if not spent and not self.reasoning_tokens:
             return "thought"
         parts = [f"{'thinking' if live else 'thought'} {seconds(spent)}", f"{self.reasoning_tokens:,} tok"]
-        if spent >= 0.05:
+        if spent >= (STEADY_S if live else 0.05):
             parts.append(f"{rate(self.reasoning_tokens / spent)} tok/s")
         return " · ".join(parts)
 

@@ -99,6 +99,15 @@ def test_reasoning_is_counted_and_timed_live_then_as_the_engine_says() -> None:
     assert reply.context_used() == 1950
 
 
+def test_the_first_tokens_come_in_a_bunch_and_have_no_rate() -> None:
+    reply = folded(*(ThinkingDelta("a") for _ in range(30)), seconds_each=0.00001)
+    assert reply.tokens_per_second(0.01) is None
+    assert "tok/s" not in reply.thought(0.01)
+    assert reply.tokens_per_second(1.00001) == pytest.approx(29)
+    assert "30 tok/s" in reply.thought(1.00001)
+    assert folded(ThinkingDelta("a")).tokens_per_second(1.3) == 0
+
+
 def test_several_stretches_of_reasoning_add_up() -> None:
     reply = folded(
         ThinkingDelta("a"),

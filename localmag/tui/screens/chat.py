@@ -37,6 +37,8 @@ QUIT_S = 3.0
 """Seconds in which a second Ctrl+C quits."""
 NOTICE_S = 20.0
 """Seconds that a sentence of some weight stays."""
+TIGHT = 0.85
+"""Share of the context from which it is said that it is nearly full."""
 WIDE = 100
 """Columns from which the reasoning stands beside the answer."""
 
@@ -258,18 +260,26 @@ class ChatScreen(Screen[None]):
             state, mood = "ready", "idle"
         else:
             state, mood = last.state.value, "failed" if last.state is State.FAILED else "idle"
-        hint = "Esc skip" if self._doing else "Esc stop" if reply else "F1 keys"
         speed = last.tokens_per_second(now) if last else None
         first = last.first_token_s if last else None
+        used, whole = self._context_used(), self.label.context
+        stop = "Esc skip" if self._doing else "Esc stop" if reply else ""
+        tight = bool(whole) and used >= TIGHT * whole
         return Figures(
             state=f"● {state}",
             mood=mood,
-            model=sanitize(" ".join(part for part in (self.label.model, self.label.build) if part)),
+            model=sanitize(self.label.model),
+            build=sanitize(self.label.build),
             backend=self.label.backend,
-            context=self._context_used(),
+            context=f"context {used:,}{f' / {whole:,}' if whole else ''}" if used or whole else "",
+            share=f"({used / whole:.0%}{', nearly full' if tight else ''})" if whole else "",
+            tight=tight,
             first=f"first token {seconds(first)}" if first is not None else "",
             speed=f"{rate(speed)} tok/s" if speed else "",
-            hint="   ".join(filter(None, (self.aside, hint))),
+            aside=self.aside,
+            menu="" if stop else "Ctrl+P menu",
+            keys="" if stop else "F1 keys",
+            stop=stop,
         )
 
     def _loading(self) -> str:
@@ -282,13 +292,9 @@ class ChatScreen(Screen[None]):
             return ""
         return f"loading {percent(self._loaded)}"
 
-    def _context_used(self) -> str:
-        """As the last reply that knows tells; a question that waits knows nothing yet."""
-        used = next(filter(None, (reply.context_used() for reply in reversed(self.replies))), 0)
-        whole = self.label.context
-        if not whole:
-            return f"context {used:,}" if used else ""
-        return f"context {used:,} / {whole:,} ({used / whole:.0%})"
+    def _context_used(self) -> int:
+        """Tokens, as the last reply that knows tells; a question that waits knows nothing yet."""
+        return next(filter(None, (reply.context_used() for reply in reversed(self.replies))), 0)
 
     # ── what is not sent yet ──────────────────────────────────────────────────────────────────────
 
