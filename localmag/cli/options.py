@@ -154,23 +154,9 @@ def resolve(
     settings = config.load()
     host = select.host()
     name = model or settings.model or selection.unnamed(quant, backend.value, host)
-    opened = name or catalogue.DEMO
-    if catalogue.is_name(opened):  # before anybody is told to fetch it
-        _require_spoken(catalogue.find(opened)[0].name)
-    choice, found = selection.ready(opened, quant, backend.value, host)
-    _require_spoken(found.model)
-    for note in found.notes:
-        warn(note)
-    most = found.trained or config.MOST_CONTEXT  # for a file that does not say
-    asked = ctx or min(settings.context, most)
-    if name is None:
-        asked = min(asked, most)  # it was asked of the model that the demo stands in for
+    choice, found = _opened(name or catalogue.DEMO, backend, quant, host)
+    asked = _asked(ctx, settings, found, stands_in=name is None)
     context = asked or found.context
-    if context > most:
-        raise WrongUsage(
-            f"{found.title} has at most {most:,} tokens of context, not {context:,}.",
-            f"Use --ctx {most} or less.",
-        )
     kv_type = kv.value if kv else settings.kv_type
     text, is_template = _system(system, found)
     return Run(
@@ -201,6 +187,36 @@ def resolve(
         theme=settings.theme,
         show_thinking=settings.show_thinking,
     )
+
+
+def _opened(
+    name: str, backend: BackendChoice, quant: str | None, host: select.Host
+) -> tuple[select.Choice, store.Installed]:
+    """What runs the weights, and those weights; what the user should know of them is said."""
+    if catalogue.is_name(name):  # before anybody is told to fetch it
+        _require_spoken(catalogue.find(name)[0].name)
+    choice, found = selection.ready(name, quant, backend.value, host)
+    _require_spoken(found.model)
+    for note in found.notes:
+        warn(note)
+    return choice, found
+
+
+def _asked(ctx: int | None, settings: config.Config, found: store.Installed, *, stands_in: bool) -> int:
+    """The tokens of context that the user asks for, 0 if any will do.
+
+    Raises WrongUsage for more than the weights were trained for.
+    """
+    most = found.trained or config.MOST_CONTEXT  # for a file that does not say
+    asked = ctx or min(settings.context, most)
+    if stands_in:
+        asked = min(asked, most)  # it was asked of the model that the demo stands in for
+    if asked > most:
+        raise WrongUsage(
+            f"{found.title} has at most {most:,} tokens of context, not {asked:,}.",
+            f"Use --ctx {most} or less.",
+        )
+    return asked
 
 
 def _require_spoken(name: str) -> None:

@@ -38,53 +38,37 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
 
     Takes a few seconds, most of them for starting the demo's engine.
     """
-    found: list[Check] = []
-
-    def tried(topic: str, look: Callable[[], _T]) -> _T | None:
-        """What `look` gives; where it cannot, None, and a problem is noted, unless it is known already."""
-        try:
-            return look()
-        except (LocalmagError, OSError) as exc:
-            problem = checks.problem(topic, exc)
-            if problem.said not in [check.said for check in found]:
-                found.append(problem)
-            return None
-
-    def noted(topic: str, look: Callable[[], Iterable[Check]]) -> bool:
-        told = tried(topic, lambda: list(look()))
-        found.extend(told or ())
-        return told is not None
-
+    found = _Findings()
     versions = checks.versions()
     host = select.host()
-    found += checks.packages(versions)
-    found += checks.runners(host)
-    sound = noted("settings", checks.settings)
+    found.checks += checks.packages(versions)
+    found.checks += checks.runners(host)
+    sound = found.noted("settings", checks.settings)
     machine = devices.machine(cache.root())
-    found += checks.machine(machine)
-    weights = tried("weights", take) or Inventory((), ())
-    found += checks.weights(weights)
+    found.checks += checks.machine(machine)
+    weights = found.tried("weights", take) or Inventory((), ())
+    found.checks += checks.weights(weights)
     chosen = None
     if sound:
-        chosen = tried("chat", lambda: opening(machine, weights, host, backend=backend, quant=quant))
+        chosen = found.tried("chat", lambda: opening(machine, weights, host, backend=backend, quant=quant))
     runner = chosen[0].backend if chosen else next(iter(host.able(backend)), None)
     with ExitStack() as stack:
         demo = None
         if runner:
-            demo = tried("engine", lambda: stack.enter_context(Demo(runner)))  # it loads meanwhile
-        noted("downloads", lambda: checks.downloads(machine, os.environ))
-        folders = tried("folders", lambda: dict(checks.folders())) or {}
-        found += checks.writable(folders)
-        noted("conversations", checks.conversations)
+            demo = found.tried("engine", lambda: stack.enter_context(Demo(runner)))  # it loads meanwhile
+        found.noted("downloads", lambda: checks.downloads(machine, os.environ))
+        folders = found.tried("folders", lambda: dict(checks.folders())) or {}
+        found.checks += checks.writable(folders)
+        found.noted("conversations", checks.conversations)
         terminal = Terminal.of((sys.stdin, sys.stdout, sys.stderr), os.environ)
-        found += checks.terminal(terminal)
-        found += checks.screen()
+        found.checks += checks.terminal(terminal)
+        found.checks += checks.screen()
         if demo:
-            noted("engine", lambda: checks.engine(demo.backend, demo.draw()))
+            found.noted("engine", lambda: checks.engine(demo.backend, demo.draw()))
     if chosen:
-        found += chosen[1]
+        found.checks += chosen[1]
     return Report(
-        checks=tuple(found),
+        checks=tuple(found.checks),
         versions=versions,
         machine=machine,
         backend=chosen[0] if chosen else None,
@@ -93,3 +77,26 @@ def examine(backend: str = "auto", quant: str | None = None) -> Report:
         terminal=terminal,
         offline=checks.offline(os.environ),
     )
+
+
+class _Findings:
+    """What was found so far. Looking goes on whatever cannot be looked at."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    def tried(self, topic: str, look: Callable[[], _T]) -> _T | None:
+        """What `look` gives; where it cannot, None, and a problem is noted, unless it is known already."""
+        try:
+            return look()
+        except (LocalmagError, OSError) as exc:
+            problem = checks.problem(topic, exc)
+            if problem.said not in [check.said for check in self.checks]:
+                self.checks.append(problem)
+            return None
+
+    def noted(self, topic: str, look: Callable[[], Iterable[Check]]) -> bool:
+        """Whether `look` came to its end; then what it found is noted."""
+        told = self.tried(topic, lambda: list(look()))
+        self.checks.extend(told or ())
+        return told is not None
