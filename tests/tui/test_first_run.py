@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from localmag.errors import RunFailed
@@ -128,3 +130,60 @@ async def test_a_model_that_cannot_be_opened_is_told_and_the_table_stays() -> No
         await it.shown("★ Q4_K_M")
         await it.press("enter")
         await it.shown("It cannot be opened.", "Mend it.", "★ Q4_K_M")
+
+
+async def test_a_pull_that_was_backed_out_of_is_not_where_the_next_one_begins() -> None:
+    async with in_a_chat(World()) as it:
+        it.app.get_model()
+        await it.shown("Get a model", "★ Q4_K_M")
+        await it.press("enter")
+        await it.shown("is not here yet", "Try again")  # no hub is there
+        await it.press("escape")
+        await it.shown("Get a model", "★ Q4_K_M")
+        await it.press("escape")
+        await it.shown("● ready")
+        it.app.get_model()
+        await it.shown("Get a model", "★ Q4_K_M")
+
+
+async def test_back_at_the_table_what_was_seen_is_there_at_once_and_then_looked_at_again() -> None:
+    class Slow(World):
+        quick = threading.Event()
+
+        def look(self) -> Sight:
+            if not self.quick.wait(20):
+                raise RunFailed("Nobody opened it.", "Look why.")
+            return self.sight
+
+    world = Slow()
+    world.quick.set()
+    async with at_the_table(world) as it:
+        await it.shown("★ Q4_K_M")
+        await it.press("enter")
+        await it.shown("Try again")
+        world.quick.clear()
+        await it.press("escape")
+        await it.shown("★ Q4_K_M", MACHINE)
+        await it.press("down")
+        world.sight = Sight("Another machine", offers())
+        world.quick.set()
+        await it.shown("Another machine", "Needs 55.1 GB")
+
+
+async def test_the_table_can_be_left_while_it_looks() -> None:
+    class Slow(World):
+        looked = threading.Event()
+
+        def look(self) -> Sight:
+            self.looked.wait(20)
+            return self.sight
+
+    world = Slow()
+    async with in_a_chat(world) as it:
+        it.app.get_model()
+        await it.shown("Looking at what this machine can hold")
+        await it.press("escape")
+        await it.shown("● ready")
+        world.looked.set()
+        await it.pilot.pause(0.2)
+        assert it.app.screen is it.chat

@@ -62,13 +62,18 @@ class ChooseScreen(Once, Screen[Offer | None]):
         Binding("r", "look", "Look again"),
     ]
 
-    def __init__(self, models: Models, *, first: bool, preferred: str = "") -> None:
-        """`first`: nothing is here yet, so leaving quits. `preferred` is the build to begin at, by name."""
+    def __init__(
+        self, models: Models, *, first: bool, preferred: str = "", seen: Sight | None = None
+    ) -> None:
+        """`first`: nothing is here yet, so leaving quits. `preferred` is the build to begin at, by name.
+
+        `seen` is shown until there has been another look.
+        """
         super().__init__()
         self._models = models
         self._first = first
         self._preferred = preferred
-        self.sight: Sight | None = None
+        self.sight = seen
 
     def compose(self) -> ComposeResult:
         yield Static(self._welcome(), id="choose-title", markup=False)
@@ -88,6 +93,8 @@ class ChooseScreen(Once, Screen[Offer | None]):
         return f"{sanitize(model.title)} is not on this machine yet."
 
     def on_mount(self) -> None:
+        if self.sight:
+            self._show(self.sight)
         self.action_look()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -112,9 +119,14 @@ class ChooseScreen(Once, Screen[Offer | None]):
             sight = self._models.look()
         except LocalmagError as exc:
             sight = Sight(str(exc), (), ())
-        self.app.call_from_thread(self.show, sight)
+        self.app.call_from_thread(self._seen, sight)
 
-    def show(self, sight: Sight) -> None:
+    def _seen(self, sight: Sight) -> None:
+        known = bool(self.sight and self.sight.offers)
+        if self in self.app.screen_stack and (sight.offers or not known):  # else what was seen before stays
+            self._show(sight)
+
+    def _show(self, sight: Sight) -> None:
         self.sight = sight
         self.query_one("#choose-machine", Static).update(sanitize(sight.machine))
         notes = list(sight.notes)

@@ -10,7 +10,7 @@ from localmag.errors import LocalmagError
 from localmag.sanitize import sanitize
 from localmag.tui.getting import offers
 from localmag.tui.getting.choose import ChooseScreen
-from localmag.tui.getting.offers import Models, Offer
+from localmag.tui.getting.offers import Models, Offer, Sight
 from localmag.tui.getting.pulling import Left, PullScreen
 from localmag.tui.getting.pulls import Failed, Finished, Going, Pull, Stopped
 from localmag.tui.opening import Opening
@@ -34,6 +34,7 @@ class Getting:
         self._tell = tell
         self._timer: Timer | None = None
         self._offer: Offer | None = None
+        self._sight: Sight | None = None
         self.pull: Pull | None = None
 
     async def choose(self, *, first: bool) -> Opening | None:
@@ -42,12 +43,13 @@ class Getting:
         `first`: there is none yet, so that the demo is what to do while a pull goes on.
         """
         self._watch(False)
-        offer = self._offer if self._unfinished else None
+        offer = self._offer if self._meanwhile and self._unfinished else None
         preferred = self._offer.name if self._offer else ""
         while True:
             if offer is None:
-                screen = ChooseScreen(self._models, first=first, preferred=preferred)
+                screen = ChooseScreen(self._models, first=first, preferred=preferred, seen=self._sight)
                 offer = await self._app.push_screen_wait(screen)
+                self._sight = screen.sight
             if offer is None:
                 return None
             preferred = offer.name
@@ -62,7 +64,7 @@ class Getting:
     async def _fetched(self, offer: Offer, *, first: bool) -> bool:
         if self.pull is None or self._offer is None or self._offer.name != offer.name:
             self.pull, self._offer = Pull(offer.model, offer.build), offer
-        if not self._unfinished:
+        if not (self._meanwhile and self._unfinished):
             self.pull.ask()
         left = await self._app.push_screen_wait(PullScreen(self.pull, first=first))
         self._meanwhile = left is Left.DEMO
@@ -88,6 +90,7 @@ class Getting:
     # ── behind the chat ───────────────────────────────────────────────────────────────────────────
 
     _meanwhile = False
+    """Whether the user went to the chat from the pull, and not back."""
 
     @property
     def _unfinished(self) -> bool:
