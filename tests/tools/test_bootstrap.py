@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from localmag.hardware import rebuild
 from tools.bootstrap import __main__ as jobs
 from tools.bootstrap import accelerator, environment, install
 from tools.bootstrap.environment import Environment, SetupError
@@ -130,10 +131,13 @@ def test_mlx_comes_along_where_it_runs_without_a_mac(
 def test_where_mlx_runs_without_a_mac(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[str, str], there: bool
 ) -> None:
+    """The program, which offers it where it is missing, knows the same."""
     monkeypatch.setattr(install.sys, "platform", system)
     monkeypatch.setattr(install.platform, "machine", lambda: machine)
     monkeypatch.setattr(install.platform, "libc_ver", lambda: libc)
     assert install.has_mlx_cpu() is there
+    if system != "darwin":
+        assert bool(rebuild.mlx(system=system, arch=machine, libc=libc)) is there
 
 
 def test_where_mlx_cannot_be_installed_the_rest_is(
