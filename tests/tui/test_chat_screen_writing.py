@@ -11,7 +11,7 @@ from localmag.errors import WrongUsage
 from localmag.tui.app import ChatApp
 from localmag.tui.screens.help import HelpScreen
 from localmag.types import Cancel, Event, TextDelta
-from tests.tui.driving import running
+from tests.tui.driving import Driver, running
 from tests.tui.fakes import DONE, LABEL, Gate, ScriptedConversation, app_of, until
 
 pytestmark = pytest.mark.timeout(180)
@@ -113,15 +113,14 @@ async def test_help_opens_and_any_key_closes_it() -> None:
 # ── Leaving ───────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("keys", [["ctrl+q"], ["ctrl+c", "ctrl+c"]])
-async def test_leaving_while_it_writes_lets_the_partial_reply_be_saved(keys: list[str]) -> None:
+async def test_leaving_while_it_writes_lets_the_partial_reply_be_saved() -> None:
     talk = ScriptedConversation([TextDelta("partial"), Gate(), DONE])
     app = ChatApp(talk.opener(), LABEL)
     async with running(app) as it:
         await it.say("Go")
         await it.shown("partial")
         it.chat.composer.insert("unsent")
-        await it.press(*keys)
+        await it.press("ctrl+q")
         await until(it.pilot.pause, lambda: it.app._exit)
     assert app.chat.turns.close(20)
     assert talk.closed
@@ -159,10 +158,55 @@ async def test_a_message_that_was_not_taken_counts_as_not_sent() -> None:
     assert (app.chat.turns.unsent, talk.kept[-1]) == ("Go", "Go")
 
 
-async def test_one_ctrl_c_stops_and_only_a_second_one_leaves() -> None:
+async def test_ctrl_c_stops_then_clears_the_box_and_then_twice_leaves() -> None:
     async with running(app_of([TextDelta("partial"), Gate(), DONE])) as it:
         await it.say("Go")
         await it.shown("partial")
+        it.chat.composer.insert("half a\nquestion")
         await it.press("ctrl+c")
-        await it.shown("● stopped", "Press Ctrl+C again to quit.")
+        await it.shown("● stopped")
+        assert it.chat.composer.text == "half a\nquestion"
+        await it.press("ctrl+c")
+        assert it.chat.composer.text == ""
+        assert "to quit" not in it.text
+        await it.press("up")
+        assert it.chat.composer.text == "half a\nquestion"
+        await it.press("down", "ctrl+c")
+        await it.shown("Press Ctrl+C again to quit.")
         assert not it.app._exit
+        await it.press("ctrl+c")
+        await until(it.pilot.pause, lambda: it.app._exit)
+
+
+async def test_ctrl_c_leaves_although_a_reply_does_not_stop() -> None:
+    class Deaf(Gate):
+        def wait(self, cancel: Cancel) -> None:
+            self._open.wait(20)
+
+    deaf = Deaf()
+    async with running(app_of([TextDelta("partial"), deaf, DONE])) as it:
+        await it.say("Go")
+        await it.shown("partial")
+        await it.press("ctrl+c", "ctrl+c")
+        await it.shown("Press Ctrl+C again to quit.")
+        await it.press("ctrl+c")
+        await until(it.pilot.pause, lambda: it.app._exit)
+        deaf.open()
+
+
+async def test_what_is_told_for_a_while_stands_above_the_box() -> None:
+    async with running(app_of([TextDelta("one"), Gate(), DONE]), (80, 24)) as it:
+        for written in ("", "a\nb\nc\nd\ne"):
+            it.chat.composer.load_text(written)
+            it.app.notify(f"Something to know of {len(written)}.")
+            await it.shown(f"Something to know of {len(written)}.")
+            await until(it.pilot.pause, lambda: _toasts_end(it) <= it.chat.composer.region.y)
+        it.chat.composer.load_text("")
+        await it.say("first")
+        await it.say("second")
+        await it.shown("1 to send next: second")
+        await until(it.pilot.pause, lambda: _toasts_end(it) <= it.chat.query_one("#queue").region.y)
+
+
+def _toasts_end(it: Driver) -> int:
+    return max(toast.region.bottom for toast in it.chat.query("Toast"))

@@ -86,6 +86,8 @@ class ChatScreen(Screen[None]):
         self._frame: Timer | None = None
         self._keeping: Timer | None = None
         self._quit_asked = -QUIT_S
+        self._stopping: object = None
+        """What was to be stopped last: if that takes its time, Ctrl+C is for more than that."""
 
     def compose(self) -> ComposeResult:
         # As the first paint will have it: restyling costs that paint a second layout.
@@ -114,6 +116,7 @@ class ChatScreen(Screen[None]):
 
     def on_resize(self) -> None:
         self.draw()
+        self._lift_soon()
 
     # ── notes: the one place where what happened becomes what is shown ────────────────────────────
 
@@ -223,6 +226,7 @@ class ChatScreen(Screen[None]):
         if line != str(waiting.content):
             waiting.update(line)
             waiting.display = bool(line)
+            self._lift_soon()
 
     def _fold_pane(self) -> None:
         """Open or collapse the reasoning: as the user chose, else beside always, stacked while it thinks."""
@@ -297,6 +301,17 @@ class ChatScreen(Screen[None]):
         return next(filter(None, (reply.context_used() for reply in reversed(self.replies))), 0)
 
     # ── what is not sent yet ──────────────────────────────────────────────────────────────────────
+
+    @on(Composer.Changed)
+    def _lift_soon(self) -> None:
+        self.call_after_refresh(self._lift_toasts)
+
+    def _lift_toasts(self) -> None:
+        """Have what is told for a while stand above the box that is being written in."""
+        line = self.query_one("#queue")
+        top = (line if line.display else self.composer).region.y
+        for rack in self.query("ToastRack"):
+            rack.styles.margin = (0, 0, max(1, self.size.height - top), 0)
 
     @on(Composer.Changed)
     def _keep_soon(self) -> None:
@@ -379,20 +394,24 @@ class ChatScreen(Screen[None]):
         self.notify(f"The {what} was sent to the terminal's clipboard ({len(text):,} characters).")
 
     def action_copy_or_quit(self) -> None:
-        """Ctrl+C: copy what is selected, else stop the reply; a second one in a row quits."""
+        """Ctrl+C: copy what is selected, else stop the reply, else clear the box; at last, twice: quit."""
         selected = self.get_selected_text() or self.composer.selected_text
+        busy = self.current or self._doing
+        now = self.clock()
         if selected:
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
             self.notify("The selection was sent to the terminal's clipboard.")
-            return
-        now = self.clock()
-        if now - self._quit_asked < QUIT_S:
+        elif busy and busy is not self._stopping:
+            self._stopping = busy
+            self.turns.stop()
+        elif self.composer.text:
+            self.composer.set_aside()
+        elif now - self._quit_asked < QUIT_S:
             self.app.exit()
-            return
-        self._quit_asked = now
-        self.turns.stop()
-        self.notify("Press Ctrl+C again to quit.", timeout=QUIT_S)
+        else:
+            self._quit_asked = now
+            self.notify("Press Ctrl+C again to quit.", timeout=QUIT_S)
 
     @property
     def error(self) -> LocalmagError | None:

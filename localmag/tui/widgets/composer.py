@@ -57,6 +57,13 @@ class Composer(TextArea):
         """What was sent in earlier sessions comes before what was sent in this one."""
         self._sent[:0] = [text for text in texts if text]
 
+    def set_aside(self) -> None:
+        """Empty the box; what was being written can be recalled."""
+        if self.text.strip():
+            self.remember(self.text)
+        self._draft = ""
+        self.load_text("")
+
     def put_back(self, text: str) -> None:
         """Return unsent text, before whatever is being written."""
         self.load_text("\n\n".join(part for part in (text, self.text) if part.strip()))
