@@ -27,7 +27,7 @@ CHAT: Keys = (
     ("Shift+PgUp, Shift+PgDn", "scroll the reasoning (Alt too)"),
     ("F2, F3", "copy the answer, the reasoning"),
     ("Ctrl+P", "all commands, themes"),
-    ("Ctrl+C", "copy the selection; stop; clear the box; twice: quit"),
+    ("Ctrl+C", "copy; stop; clear the box; twice: quit"),
     ("Ctrl+Q", "quit; a partial reply is kept"),
 )
 
