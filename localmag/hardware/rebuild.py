@@ -7,7 +7,6 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from importlib import metadata
 from pathlib import Path
 
 from localmag import shell
@@ -74,6 +73,8 @@ def pip_install(name: str, *options: str, system: str = sys.platform) -> str:
 
 def requirement(name: str) -> str:
     """What localmag asks of a package, without the machines that it asks it on: `textual<9,>=8.2.6`."""
+    from importlib import metadata  # takes as long as all of the command line's own modules
+
     try:
         asked = metadata.requires("localmag") or []
     except metadata.PackageNotFoundError:  # run from its source, not installed
@@ -102,6 +103,8 @@ def _make_install(root: Path, system: str, backend: str = "") -> str:
 
 def _pinned() -> str:
     """The version that is installed, which localmag is known to work with."""
+    from importlib import metadata
+
     try:
         return f"{PACKAGE}=={metadata.version(PACKAGE)}"
     except metadata.PackageNotFoundError:
