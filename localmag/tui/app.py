@@ -95,7 +95,7 @@ class ChatApp(App[int]):
 
         assert self._models
         self.getting = self.getting or Getting(self, self._models, self._tell_pull)
-        opening = await self.getting.choose(first=first)
+        opening = await self.getting.choose(first=first, opened=self.chat.label.model)
         if opening:
             await self._converse(opening)
         elif first:

@@ -151,6 +151,26 @@ async def test_the_palette_offers_what_means_something_there() -> None:
         assert "Screenshot" not in told
 
 
+async def test_each_hint_stands_once_and_none_leads_to_where_one_is() -> None:
+    async with at_the_table(World()) as it:
+        await it.shown("★ Q4_K_M", "d Try the demo", "^q Quit")
+        assert it.text.count("Quit") == 1
+        await it.press("enter")
+        await it.shown("Try again", "d Try the demo")
+        assert "Chat meanwhile" not in it.text
+        await it.press("d")
+        await it.shown("● ready", "localmag demo")
+        it.app.get_model()
+        await it.shown("is not here yet", "b Chat meanwhile", "esc Back")
+        assert "Try the demo" not in it.text
+        await it.press("escape")
+        await it.shown("★ Q4_K_M", "esc Back", "^q Quit")
+        assert "Try the demo" not in it.text
+        await it.press("d")
+        await it.press("escape")
+        await it.shown("● ready", "localmag demo")
+
+
 async def test_keys_can_be_asked_for_from_the_palette() -> None:
     async with at_the_table(World()) as it:
         await it.shown("★ Q4_K_M")

@@ -57,21 +57,27 @@ class ChooseScreen(Once, Screen[Offer | None]):
     AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "demo", "Try the demo"),
-        Binding("escape,q", "leave(True)", "Quit"),
+        Binding("escape,q", "leave(True)", "Quit", show=False),  # the app's own key says so
         Binding("escape,q", "leave(False)", "Back"),
         Binding("r", "look", "Look again"),
     ]
 
     def __init__(
-        self, models: Models, *, first: bool, preferred: str = "", seen: Sight | None = None
+        self,
+        models: Models,
+        *,
+        first: bool,
+        opened: str = "",
+        preferred: str = "",
+        seen: Sight | None = None,
     ) -> None:
-        """`first`: nothing is here yet, so leaving quits. `preferred` is the build to begin at, by name.
-
-        `seen` is shown until there has been another look.
+        """`first`: nothing is here yet, so leaving quits. `opened` is the title of the model that is open,
+        `preferred` the build to begin at, by name. `seen` is shown until there has been another look.
         """
         super().__init__()
         self._models = models
         self._first = first
+        self._opened = opened
         self._preferred = preferred
         self.sight = seen
 
@@ -101,6 +107,8 @@ class ChooseScreen(Once, Screen[Offer | None]):
         match action:
             case "leave":
                 return parameters == (self._first,)
+            case "demo":
+                return self._first or self._opened != offers.demo().model.title
             case "look":
                 return self.sight is not None and not self.sight.offers
             case _:

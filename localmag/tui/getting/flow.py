@@ -37,17 +37,20 @@ class Getting:
         self._sight: Sight | None = None
         self.pull: Pull | None = None
 
-    async def choose(self, *, first: bool) -> Opening | None:
+    async def choose(self, *, first: bool, opened: str = "") -> Opening | None:
         """The conversation that the user wants now, its model fetched if need be; None: as it was.
 
-        `first`: there is none yet, so that the demo is what to do while a pull goes on.
+        `first`: there is none yet, so that the demo is what to do while a pull goes on; else `opened` is the
+        title of its model.
         """
         self._watch(False)
         offer = self._offer if self._meanwhile and self._unfinished else None
         preferred = self._offer.name if self._offer else ""
         while True:
             if offer is None:
-                screen = ChooseScreen(self._models, first=first, preferred=preferred, seen=self._sight)
+                screen = ChooseScreen(
+                    self._models, first=first, opened=opened, preferred=preferred, seen=self._sight
+                )
                 offer = await self._app.push_screen_wait(screen)
                 self._sight = screen.sight
             if offer is None:

@@ -46,8 +46,10 @@ class PullScreen(Once, Screen[Left]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop"),
         Binding("escape", "back", "Back"),
-        Binding("d", "meanwhile", "Try the demo"),
-        Binding("b", "meanwhile", "Chat meanwhile"),
+        Binding("d", "meanwhile(True)", "Try the demo"),
+        Binding("b", "meanwhile(True)", show=False),
+        Binding("b", "meanwhile(False)", "Chat meanwhile"),
+        Binding("d", "meanwhile(False)", show=False),
         Binding("r", "retry", "Try again"),
         Binding("up", "scroll(-1)", show=False),
         Binding("down", "scroll(1)", show=False),
@@ -108,6 +110,8 @@ class PullScreen(Once, Screen[Left]):
                 return going
             case "back":
                 return not going
+            case "meanwhile":
+                return parameters == (self._first,)
             case "retry":
                 return isinstance(self.pull.state, Failed)
             case _:
@@ -138,7 +142,7 @@ class PullScreen(Once, Screen[Left]):
         self.pull.stop()
         self.dismiss(Left.BACK)
 
-    def action_meanwhile(self) -> None:
+    def action_meanwhile(self, first: bool) -> None:
         if not self.pull.active:
             self.pull.stop()
         self.dismiss(Left.DEMO)
