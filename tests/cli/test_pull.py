@@ -113,7 +113,7 @@ def test_a_build_for_mlx_is_a_folder_of_tensors_and_their_configuration(hub: Hub
     hub.add(
         MLX_REPO, files | {"config.json": b"{}", index: b"{}", "tokenizer.json": b"{}", "README.md": b"#"}
     )
-    done = run("pull", "magistral", "--backend", "mlx", "--yes")
+    done = run("pull", "magistral", "--backend", "mlx", "--quant", "4bit", "--yes")
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.strip())
     assert folder.parent.parent == cached(MLX_REPO)
