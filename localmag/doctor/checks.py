@@ -122,8 +122,10 @@ def downloads(found: Machine, environment: Mapping[str, str]) -> Iterator[Check]
     root = cache.root()
     yield Check("downloads", f"weights are kept in {root}")
     if name := _offline(environment):
-        unset = f"set {name}=" if sys.platform == "win32" else f"unset {name}"
-        yield Check("downloads", f"{name} is set, so nothing is fetched.", "note", f"Run `{unset}`.")
+        unset = f"Run `unset {name}`."
+        if sys.platform == "win32":
+            unset = f"Run `set {name}=`, in PowerShell `$env:{name} = ''`."
+        yield Check("downloads", f"{name} is set, so nothing is fetched.", "note", unset)
     if endpoint := environment.get("HF_ENDPOINT"):
         yield Check("downloads", f"they are fetched from {endpoint}, as HF_ENDPOINT says")
     if not _writable(_existing(root)):
