@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,34 +58,40 @@ def chat(
     # (an Emacs shell, say) cannot place the cursor.
     terminal = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
     screen = terminal and os.environ.get("TERM") != "dumb"
-    resolve = partial(
-        options.resolve,
-        backend=backend,
-        quant=quant,
-        ctx=ctx,
-        kv=kv_type,
-        seed=seed,
-        temp=temp,
-        top_p=top_p,
-        max_tokens=max_tokens,
-        system=system,
-        keep=past.keep_reasoning if past and keep is None else keep,
-    )
+    flags: dict[str, Any] = {
+        "backend": backend,
+        "quant": quant,
+        "ctx": ctx,
+        "kv": kv_type,
+        "seed": seed,
+        "temp": temp,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "system": system,
+        "keep": keep,
+    }
     missing = None
     try:
-        run = resolve(model or model_of(past, backend.value, quant))
+        run = _going_on(past, flags, model) if past else options.resolve(model, **flags)
     except NotHere as exc:
         if not screen or past:
             raise
-        missing, run = exc, resolve(catalogue.DEMO, **_DEMO)
+        missing, run = exc, options.resolve(catalogue.DEMO, **flags | _DEMO)
     if screen:
-        _screen(run, past, resolve, _wish(missing, backend, ctx, kv_type))
+        _screen(run, past, flags, _wish(missing, backend, ctx, kv_type))
     else:
         _lines(run, past)
 
 
 _DEMO: dict[str, Any] = {"quant": None, "ctx": None, "kv": None}
 """For the demo: they were asked for of another model. The backend stays as it was asked for."""
+
+
+def _going_on(past: Session, flags: dict[str, Any], model: str | None = None) -> options.Run:
+    """What goes on with `past`: what wrote it so far, unless a model is named."""
+    keep = past.keep_reasoning if flags["keep"] is None else flags["keep"]
+    named = model or model_of(past, flags["backend"].value, flags["quant"])
+    return options.resolve(named, **flags | {"keep": keep})
 
 
 def _wish(
@@ -105,24 +110,30 @@ def _wish(
     )
 
 
-def _screen(
-    run: options.Run, past: Session | None, resolve: Callable[..., options.Run], wish: tui.Wish
-) -> None:
-    """`resolve` makes the run of another model, which the user fetched or chose on the screen.
-
-    `wish` is what there is to choose from.
-    """
+def _screen(run: options.Run, past: Session | None, flags: dict[str, Any], wish: tui.Wish) -> None:
+    """`flags` are for what else is opened on the screen, `wish` is for what can be fetched there."""
     from localmag import tui  # Textual takes 0.2 s, and only a terminal needs it
-    from localmag.cli.desk import Desk
+    from localmag.cli.desk import Desk, earlier
 
-    with Desk() as desk:
+    asked_of_demo = run.installed.model == catalogue.DEMO and not run.stands_in and not wish.model
+
+    def of_another(model: str) -> dict[str, Any]:
+        return flags | (_DEMO if model == catalogue.DEMO and not asked_of_demo else {"quant": None})
+
+    with Desk(run) as desk:
+
+        def another_model(offer: tui.Offer) -> tui.Opening:
+            return desk.opening(options.resolve(offer.name, **of_another(offer.model.name)))
+
+        def another_chat(session: Session | None) -> tui.Opening:
+            if session is None:
+                return desk.another()
+            return desk.opening(_going_on(session, of_another(session.model)), session)
+
         code = tui.run(
             desk.opening(run, past),
-            models=tui.Models(
-                partial(_look, wish),
-                lambda offer: desk.opening(resolve(offer.name, **(_DEMO if offer.demo else {"quant": None}))),
-                wish,
-            ),
+            models=tui.Models(partial(_look, wish), another_model, wish),
+            chats=tui.Chats(earlier, another_chat),
             first_run=run.stands_in or bool(wish.model),
             theme=run.theme,
             show_thinking=run.show_thinking,

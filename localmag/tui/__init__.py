@@ -8,10 +8,11 @@ from contextlib import suppress
 
 from localmag.tui.app import NOT_STOPPED, SAVING_S, ChatApp
 from localmag.tui.getting.offers import Models, Offer, Sight, Wish
-from localmag.tui.opening import Label, Opening
+from localmag.tui.opening import Chats, Label, Opening
 from localmag.tui.worker import Conversation, Doing, Fitted, Opener, Report
 
 __all__ = [
+    "Chats",
     "Conversation",
     "Doing",
     "Fitted",
@@ -35,6 +36,7 @@ def run(
     opening: Opening,
     *,
     models: Models | None = None,
+    chats: Chats | None = None,
     first_run: bool = False,
     theme: str | None = None,
     show_thinking: bool | None = None,
@@ -48,8 +50,9 @@ def run(
     is used by one thread at a time: that one, then that which opens another in its place, at the end the
     caller's, in `afterwards`. That is called with the user's own screen back, but not where the exit code is
     not 0 or a thread did not end in time. With `models` others can be fetched and opened from within the
-    chat; on a `first_run` that comes first. `theme` is the name of one of Textual's or ours; `show_thinking`
-    False keeps the reasoning pane shut until it is opened; None has it as it was left.
+    chat, on a `first_run` that comes first; with `chats` others can be begun or gone on with there. `theme`
+    is the name of one of Textual's or ours; `show_thinking` False keeps the reasoning pane shut until it is
+    opened; None has it as it was left.
 
     Raises WrongUsage for a theme that does not exist.
     """
@@ -57,6 +60,7 @@ def run(
         opening.open,
         opening.label,
         models=models,
+        chats=chats,
         first_run=first_run,
         greeting=opening.greeting or GREETING,
         theme=theme,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -14,22 +15,26 @@ from textual.driver import Driver
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 
-from localmag.errors import WrongUsage
+from localmag.errors import LocalmagError, WrongUsage
+from localmag.sanitize import sanitize
 from localmag.tui import memory
 from localmag.tui.driver import patient
 from localmag.tui.getting.offers import GET, Models
-from localmag.tui.opening import Label, Opening
-from localmag.tui.screens.chat import ChatScreen
+from localmag.tui.opening import Chats, Label, Opening
+from localmag.tui.screens.chat import QUIT_S, ChatScreen
 from localmag.tui.screens.once import Palette
 from localmag.tui.themes import DARK, LIGHT, preferred
 from localmag.tui.worker import Opener
 
 if TYPE_CHECKING:
+    from localmag.sessions import Session
     from localmag.tui.getting.flow import Getting
     from localmag.tui.screens.help import HelpScreen
 
 SAVING_S = 5.0
 """Seconds to wait at the end for a partial reply to be saved."""
+LEAVING_S = 15.0
+"""Seconds to wait for what another conversation takes the place of: longer than an engine that hangs gets."""
 NOT_STOPPED = "The engine did not stop in time; the reply is kept up to its last second."
 
 
@@ -47,6 +52,7 @@ class ChatApp(App[int]):
         label: Label,
         *,
         models: Models | None = None,
+        chats: Chats | None = None,
         first_run: bool = False,
         greeting: str = "",
         theme: str | None = None,
@@ -56,6 +62,9 @@ class ChatApp(App[int]):
         self._show_thinking = show_thinking
         self.chat = self._screen_of(Opening(open_conversation, label, greeting))
         self._models = models
+        self._chats = chats
+        self._leaving = False
+        self._new_asked = -QUIT_S
         self._first_run = first_run and models is not None
         self.getting: Getting | None = None
         self._help: HelpScreen | None = None
@@ -88,32 +97,87 @@ class ChatApp(App[int]):
         else:
             self.chat.start()
 
-    @work(exclusive=True, group="models")
-    async def get_model(self, *, first: bool = False) -> None:
+    # ── from one conversation to another ──────────────────────────────────────────────────────────
+
+    def get_model(self, *, first: bool = False) -> None:
         """Let the user choose a model and fetch it, and go on to a conversation with it."""
+        self._leave_for(partial(self._choose_model, first=first), along=True, quits=first)
+
+    def new_conversation(self) -> None:
+        if self.chat.is_new:
+            self.notify("This conversation is a new one.", timeout=3)
+        else:
+            self._leave_for(self._opening)
+
+    def earlier_conversations(self) -> None:
+        """Let the user choose another conversation, and go on with that."""
+        self._leave_for(self._choose_earlier)
+
+    @work
+    async def _leave_for(
+        self, choose: Callable[[], Awaitable[Opening | None]], *, along: bool = False, quits: bool = False
+    ) -> None:
+        """Go on with what the user chooses; where that is nothing, as before, or `quits`."""
+        if self._leaving:
+            return
+        self._leaving = True
+        try:
+            if opening := await choose():
+                await self._converse(opening, along=along)
+            elif quits:
+                self.exit(0)
+        finally:
+            self._leaving = False
+
+    async def _choose_model(self, *, first: bool) -> Opening | None:
         from localmag.tui.getting.flow import Getting  # rarely needed, so rarely imported
 
         assert self._models
         self.getting = self.getting or Getting(self, self._models, self._tell_pull)
-        opening = await self.getting.choose(first=first, opened=self.chat.label.model)
-        if opening:
-            await self._converse(opening)
-        elif first:
-            self.exit(0)
+        return await self.getting.choose(first=first, opened=self.chat.label.model)
 
-    async def _converse(self, opening: Opening) -> None:
-        """Leave the conversation that is open, if one is, for this one; unsent text comes along."""
+    async def _choose_earlier(self) -> Opening | None:
+        from localmag.tui.screens.earlier import EarlierScreen  # likewise
+
+        assert self._chats
+        while True:
+            screen = EarlierScreen(self._chats.earlier, self.chat.turns.session)
+            chosen = await self.push_screen_wait(screen)
+            if chosen is None:
+                return None
+            if opening := await self._opening(chosen):
+                return opening
+
+    async def _opening(self, session: Session | None = None) -> Opening | None:
+        """None if it cannot be opened, which the user is told."""
+        assert self._chats
+        try:
+            return await asyncio.to_thread(self._chats.opening, session)
+        except LocalmagError as exc:
+            self.notify(sanitize(str(exc)), severity="error", timeout=30)
+            return None
+
+    async def _converse(self, opening: Opening, *, along: bool) -> None:
+        """Leave the conversation that is open, if one is, for this one.
+
+        What is not sent comes `along`, or is kept with the conversation that it was meant for.
+        """
         before = self.chat
-        await asyncio.to_thread(before.turns.close, SAVING_S)
+        before.leaving = True
+        stays = "" if along else before.unsent
+        if not await asyncio.to_thread(before.turns.close, LEAVING_S, stays) and before.turns.replying:
+            self.notify(NOT_STOPPED, severity="warning", timeout=30)
         if before.turns.closing_error:
-            self.notify(str(before.turns.closing_error), severity="error", timeout=30)
+            self.notify(sanitize(str(before.turns.closing_error)), severity="error", timeout=30)
         unsent = before.unsent
+        if before.turns.kept_in is not None:  # else nobody has it
+            unsent = unsent.removeprefix(stays)
         self.chat = self._screen_of(opening)
         if before is self.screen_stack[0]:  # which Textual cannot switch
             await self.push_screen(self.chat)
         else:
             await self.switch_screen(self.chat)
-        if unsent:
+        if unsent.strip():
             self.chat.composer.put_back(unsent)
         self.chat.start()
 
@@ -133,6 +197,23 @@ class ChatApp(App[int]):
         told = (getattr(screen, "KEYS", None) for screen in reversed(self.screen_stack))
         self._help = HelpScreen(next(filter(None, told), CHAT))
         self.push_screen(self._help)
+
+    def action_new_conversation(self) -> None:
+        """While a reply comes in, only a second one in a row: other programs have other uses for the key."""
+        now = self.chat.clock()
+        if self.chat.current is None or now - self._new_asked < QUIT_S:
+            self.new_conversation()
+            return
+        self._new_asked = now
+        self.notify("Press Ctrl+N again to stop the reply and begin a new conversation.", timeout=QUIT_S)
+
+    def action_earlier_conversations(self) -> None:
+        self.earlier_conversations()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action in ("new_conversation", "earlier_conversations"):
+            return self._chats is not None
+        return super().check_action(action, parameters)
 
     async def on_event(self, event: events.Event) -> None:
         """What is written over the help closes it here: the box is to have it before what comes next."""
@@ -163,6 +244,9 @@ class ChatApp(App[int]):
             "Quit", "A partial reply is kept, and so is what has been fetched", self.action_quit
         )
         if screen is self.chat:
+            if self._chats:
+                yield SystemCommand("New conversation", "The one that is open is kept", self.new_conversation)
+                yield SystemCommand("Earlier conversations…", "To go on with one", self.earlier_conversations)
             if self._models:
                 yield SystemCommand(GET, "Fetch another, or open one that is here", self.get_model)
             yield SystemCommand("Reasoning", "Show or hide it", self.chat.action_toggle_reasoning)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from localmag.tui.worker import Opener
+
+if TYPE_CHECKING:  # a database is no part of the first paint
+    from localmag.sessions import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +29,13 @@ class Opening:
     open: Opener
     label: Label
     greeting: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chats:
+    """Where other conversations come from. Both are called in a thread, and raise LocalmagError."""
+
+    earlier: Callable[[], tuple[Session, ...]]
+    """Those on disk, the last one first."""
+    opening: Callable[[Session | None], Opening]
+    """That conversation, with what wrote it so far; None is a new one, with what writes the present one."""

@@ -70,6 +70,7 @@ def test_what_is_to_be_done_afterwards_is_left_where_a_thread_still_has_the_conv
             release.wait(30)
 
     def shown_and_left(app: ChatApp) -> int:
+        app.chat.turns._wake = lambda: None  # no loop runs that could be woken
         app.chat.turns.start()
         return 0
 

@@ -17,6 +17,7 @@ pytestmark = [
 ]
 
 ESC, ENTER, CTRL_J, CTRL_Q = "\x1b", "\r", "\n", "\x11"
+CTRL_N, CTRL_O, CTRL_U = "\x0e", "\x0f", "\x15"
 
 SHORT = ("--max-tokens", "40")  # whatever the model makes of it
 
@@ -68,6 +69,37 @@ def test_a_chat_from_the_first_paint_to_the_next_day() -> None:
         *_, reply = sessions.load(sessions.latest().id).entries
     assert reply.outcome and reply.outcome.usage
     assert reply.outcome.usage.cached_tokens > 0  # read the day before
+
+
+def test_a_new_conversation_and_back_to_the_one_before() -> None:
+    from tests.tui.terminal import Terminal
+
+    with Terminal(["chat", "demo", "--temp", "0"]) as it:
+        it.until("● ready")
+        it.type(f"What is 478 + 356?{ENTER}")
+        it.until("834", "● done")
+        it.type("half a thou")
+        it.until("│ half a thou")
+        it.type(CTRL_N)
+        it.until("● ready", "Ask the demo for a sum")
+        assert "half a thou" not in it.text
+        it.type(f"What is 1 + 2?{ENTER}")
+        it.until("▌ What is 1 + 2?", "● done")
+        it.type(CTRL_O)
+        it.until("Earlier conversations", "What is 1 + 2?", "What is 478 + 356?")
+        it.type(f"478{ENTER}")
+        it.until("▌ What is 478 + 356?", "│ half a thou", "● done")
+        it.type(CTRL_U)
+        it.until("Ask anything.")
+        it.type(f"Now add 12.{ENTER}")
+        it.until("▌ Now add 12.", "846", "● done")
+        it.type(CTRL_Q)
+        assert it.end() == 0
+    with Sessions() as sessions:
+        assert [s.messages for s in sessions.list()] == [4, 2]
+        *_, reply = sessions.load(sessions.latest().id).entries
+    assert reply.outcome and reply.outcome.usage
+    assert reply.outcome.usage.cached_tokens > 0  # kept when it was left
 
 
 def test_what_is_typed_or_pasted_while_the_program_starts_is_there_and_not_sent() -> None:

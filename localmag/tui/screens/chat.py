@@ -57,6 +57,8 @@ class ChatScreen(Screen[None]):
         Binding("shift+pagedown,alt+pagedown", "scroll_reasoning(1)", "Scroll it down", priority=True),
         Binding("f2", "copy_answer", "Copy the answer"),
         Binding("f3", "copy_reasoning", "Copy the reasoning"),
+        Binding("ctrl+n", "app.new_conversation", "New conversation"),
+        Binding("ctrl+o", "app.earlier_conversations", "Earlier conversations"),
         Binding("f1", "app.help", "Keys"),
         Binding("ctrl+c", "copy_or_quit", "Stop; twice: quit", show=False),
     ]
@@ -75,6 +77,8 @@ class ChatScreen(Screen[None]):
         self.chosen: Reply | None = None
         self.queued: list[str] = []
         self.opened = False
+        self.leaving = False
+        """Whether another conversation is about to take the place of this one: nothing is sent any more."""
         self.opening_error: LocalmagError | None = None
         self.aside = ""
         """What goes on behind the chat, in a word or two: a pull."""
@@ -203,7 +207,7 @@ class ChatScreen(Screen[None]):
         self._loaded = None  # who still watches it load says so again
         self._ticker.pause()
         self._keep_soon()
-        if not self.queued:
+        if not self.queued or self.leaving:
             return
         if reply.state is State.DONE:
             self._send(self.queued.pop(0))
@@ -324,6 +328,11 @@ class ChatScreen(Screen[None]):
         self.turns.keep(self.unsent)
 
     @property
+    def is_new(self) -> bool:
+        """Whether it is open and nothing was said in it."""
+        return self.opened and not any(reply.question for reply in self.replies)
+
+    @property
     def unsent(self) -> str:
         """What was written and never sent."""
         return "\n\n".join(part for part in (*self.queued, self.composer.text) if part.strip())
@@ -332,7 +341,7 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.Submitted)
     def _submitted(self, message: Composer.Submitted) -> None:
-        if self.current is not None:
+        if self.current is not None or self.leaving:
             self.queued.append(message.text)
         else:
             self._send(message.text)

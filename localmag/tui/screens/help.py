@@ -26,6 +26,7 @@ CHAT: Keys = (
     ("PgUp, PgDn", "scroll the answers"),
     ("Shift+PgUp, Shift+PgDn", "scroll the reasoning (Alt too)"),
     ("F2, F3", "copy the answer, the reasoning"),
+    ("Ctrl+N, Ctrl+O", "a new conversation, an earlier one"),
     ("Ctrl+P", "all commands, themes"),
     ("Ctrl+C", "copy; stop; clear the box; twice: quit"),
     ("Ctrl+Q", "quit; a partial reply is kept"),
