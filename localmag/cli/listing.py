@@ -311,7 +311,7 @@ def _card(model: Model) -> list[str]:
         "sampling": f"temperature {model.temperature}, top_p {model.top_p}",
         "reasoning": _reasoning(model),
         "effort": ", ".join(model.efforts),
-        "abilities": ", ".join(name for name in ("vision", "tools") if getattr(model, name)),
+        "abilities": _abilities(model),
         "images": f"{model.mmproj} from {model.mmproj_repo}" if model.mmproj else "",
         "shape": _shape(model.shape) if model.shape else "",
         "tokenizer": " ".join(filter(None, ("Tekken", model.tokenizer, model.repo and f"from {model.repo}"))),
@@ -321,6 +321,11 @@ def _card(model: Model) -> list[str]:
         facts["not yet"] = model.not_yet
     told = [f"  {key:<9}  {fact}" for key, fact in facts.items() if fact]
     return [f"{model.title} ({names})", *told, "builds"]
+
+
+def _abilities(model: Model) -> str:
+    told = " and ".join(name for name in ("vision", "tools") if getattr(model, name))
+    return f"{told}, which localmag does not use yet" if told else ""
 
 
 def _reasoning(model: Model) -> str:

@@ -66,14 +66,25 @@ def show(id: Id, as_json: Json = False) -> None:
 
 
 @app.command()
-def rm(id: Id, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False) -> None:
-    """Remove a conversation for good."""
+def rm(
+    ids: Annotated[
+        list[str],
+        typer.Argument(metavar="ID...", help="Conversations' ids, or their first characters."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove conversations for good."""
     with Sessions() as store:
-        session = store.load(id).session
+        found = {session.id: session for session in (store.load(id).session for id in ids)}
+        told = [f"“{one_line(one.title)}” ({one.messages} messages)" for one in found.values()]
+        if len(told) > 1:
+            for line in told:
+                note(f"  {line}")
         if not yes:
-            confirm(f"Remove “{one_line(session.title)}” ({session.messages} messages) for good?")
-        store.remove(session.id)
-    note(f"Removed {session.id}.")
+            confirm(f"Remove {told[0] if len(told) == 1 else f'these {len(told)} conversations'} for good?")
+        for id in found:
+            store.remove(id)
+            note(f"Removed {id}.")
 
 
 def _kept(session: Session) -> State | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from localmag import catalogue
+from localmag import catalogue, paths
 from localmag.catalogue import Build, Model
 from localmag.errors import NotFound
 
@@ -110,6 +111,16 @@ def of_demo(model: Model, quant: str | None) -> Meant:
 
     title = f"{model.title} {builds[0].quant}" if quant else model.title
     return Meant(title, backends, backends, ready, model)
+
+
+def bundled_as(name: str) -> str | None:
+    """The quant of what ships with localmag, if `name` is a path to it."""
+    path = paths.expanded(name)
+    for build in catalogue.find(catalogue.DEMO)[0].builds:
+        with suppress(OSError, ValueError):  # most are not there, and some can be no path at all
+            if path.name == build.file and path.samefile(bundled(build)):
+                return build.quant
+    return None
 
 
 def bundled(build: Build) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from localmag import catalogue
-from localmag.store.installed import Installed, Meant, of_demo
+from localmag.store.installed import Installed, Meant, bundled_as, of_demo
 
 
 def meant(name: str, quant: str | None = None) -> Meant:
@@ -21,6 +21,8 @@ def meant(name: str, quant: str | None = None) -> Meant:
     """
     if name.lower().partition(":")[0] == catalogue.DEMO and catalogue.is_name(name):
         return of_demo(*catalogue.find(name, quant))
+    if by_path := bundled_as(name):
+        return of_demo(*catalogue.find(catalogue.DEMO, by_path))
     from localmag.store import ready
 
     return ready.meant(name, quant)

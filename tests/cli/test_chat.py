@@ -89,8 +89,12 @@ def test_a_shown_conversation_has_reasoning_apart_from_the_answer(localmag: RunL
 def test_a_removed_conversation_is_gone_and_removing_wants_a_yes(localmag: RunLocalmag) -> None:
     localmag("chat", "demo", "--temp", "0", stdin=SUM)
     id = only_session(localmag)
+    localmag("chat", "demo", "--temp", "0", stdin=SUM)
+    other = json.loads(localmag("sessions", "list", "--json").stdout)[0]["id"]
     assert localmag("sessions", "rm", id).returncode == 2
-    assert localmag("sessions", "rm", id, "--yes").returncode == 0
+    assert localmag("sessions", "rm", id, "absent", "--yes").returncode == 3
+    assert localmag("sessions", "show", id).returncode == 0
+    assert localmag("sessions", "rm", id, other, id, "--yes").returncode == 0
     assert localmag("sessions", "show", id).returncode == 3
     assert json.loads(localmag("sessions", "list", "--json").stdout) == []
 

@@ -53,6 +53,7 @@ def test_the_demo_ships_for_both_backends(demo: Demo) -> None:
         store.locate("demo", backend="mlx"),
         store.locate("demo:8bit"),
         store.locate("demo", quant="8BIT"),
+        store.locate(str(demo.mlx)),
     ):
         assert (found.backend, found.build, found.weights) == ("mlx", "8bit", demo.mlx)
         assert (found.tokenizer, found.system_prompt) == (demo.tokenizer, demo.system_prompt)
