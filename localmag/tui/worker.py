@@ -118,6 +118,7 @@ class Turns:
         """What was not sent, once closed."""
         self.kept_in: str | None = None
         """The session that keeps `unsent`; empty for one that is not there yet, None if it is not kept."""
+        self._left = ""  # by an earlier program, and not in the screen's hands yet
         self._waiting = ""  # sent, and not in the conversation's hands yet
         self._keeper: Keeper | None = None
         self._thread = threading.Thread(target=self._run, name="localmag-turns", daemon=True)
@@ -143,6 +144,8 @@ class Turns:
         notes: list[Note] = []
         while self._notes:
             notes.append(self._notes.popleft())
+        if any(isinstance(note, Opened) for note in notes):
+            self._left = ""
         return notes
 
     def take_back(self) -> str:
@@ -163,7 +166,7 @@ class Turns:
         self._texts.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
-        self.unsent = _joined(self._waiting, unsent)
+        self.unsent = _joined(self._left, self._waiting, unsent)
         return not self._thread.is_alive()
 
     # ── the thread's side ─────────────────────────────────────────────────────────────────────────
@@ -194,7 +197,8 @@ class Turns:
             self._put(Failed(_told(exc), taken=False))
             return None
         self.session = conversation.id
-        self._put(Opened(earlier(conversation.entries), self._left_unsent(conversation)))
+        self._left = self._left_unsent(conversation)
+        self._put(Opened(earlier(conversation.entries), self._left))
         return conversation
 
     def _left_unsent(self, conversation: Conversation) -> str:
@@ -223,7 +227,7 @@ class Turns:
             try:
                 if self._keeper is not None:
                     self._keeper.close()
-                    conversation.keep_unsent(_joined(self._waiting, self.unsent))
+                    conversation.keep_unsent(_joined(self._left, self._waiting, self.unsent))
                     self.kept_in = conversation.id or ""
             finally:
                 conversation.close()

@@ -147,6 +147,20 @@ def test_closing_gives_up_on_an_engine_that_hangs() -> None:
     release.set()
 
 
+@pytest.mark.parametrize("drained", [True, False])
+def test_what_was_left_unsent_stays_so_where_the_screen_is_left_before_it_shows_it(drained: bool) -> None:
+    talk = ScriptedConversation()
+    talk.left = "from yesterday"
+    opened = threading.Event()
+    turns = Turns(talk.opener(), opened.set)
+    turns.start()
+    assert opened.wait(20)
+    if drained:
+        assert turns.drain() == [Opened((), "from yesterday")]
+    assert turns.close(20, "and today")
+    assert talk.kept[-1] == turns.unsent == ("and today" if drained else "from yesterday\n\nand today")
+
+
 @pytest.mark.parametrize("started", [True, False])
 def test_closing_what_never_started_returns(started: bool) -> None:
     turns = Turns(ScriptedConversation().opener(), lambda: None)
