@@ -31,6 +31,7 @@ _DEMO_GREETING = (
     "Ask the demo for a sum, a product or a small story problem, in English or French: What is 478 + 356? "
     "Then go on: now add 12."
 )
+_DEMO_INVITATION = "Ask a sum, or a small problem."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +75,9 @@ class Desk:
     def opening(self, run: Run, past: Session | None = None) -> tui.Opening:
         """How the screen opens `past`, or a new conversation. Nothing is opened yet."""
         found = run.installed
-        return tui.Opening(
-            partial(self._open, run, past),
-            tui.Label(found.title, found.build, run.spec.backend, run.spec.context),
-            _DEMO_GREETING if found.model == catalogue.DEMO else tui.GREETING,
-        )
+        label = tui.Label(found.title, found.build, run.spec.backend, run.spec.context, found.trained)
+        said = (_DEMO_GREETING, _DEMO_INVITATION) if found.model == catalogue.DEMO else (tui.GREETING,)
+        return tui.Opening(partial(self._open, run, past), label, *said)
 
     def another(self) -> tui.Opening:
         """How the screen opens a new conversation with what runs the present one."""

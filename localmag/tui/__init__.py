@@ -63,6 +63,7 @@ def run(
         chats=chats,
         first_run=first_run,
         greeting=opening.greeting or GREETING,
+        invitation=opening.invitation,
         theme=theme,
         show_thinking=show_thinking,
     )

@@ -20,7 +20,7 @@ from localmag.sanitize import sanitize
 from localmag.tui import memory
 from localmag.tui.driver import patient
 from localmag.tui.getting.offers import GET, Models
-from localmag.tui.opening import Chats, Label, Opening
+from localmag.tui.opening import INVITATION, Chats, Label, Opening
 from localmag.tui.screens.chat import QUIT_S, ChatScreen
 from localmag.tui.screens.once import Palette
 from localmag.tui.themes import DARK, LIGHT, preferred
@@ -55,12 +55,13 @@ class ChatApp(App[int]):
         chats: Chats | None = None,
         first_run: bool = False,
         greeting: str = "",
+        invitation: str = INVITATION,
         theme: str | None = None,
         show_thinking: bool | None = None,
     ) -> None:
         super().__init__()
         self._show_thinking = show_thinking
-        self.chat = self._screen_of(Opening(open_conversation, label, greeting))
+        self.chat = self._screen_of(Opening(open_conversation, label, greeting, invitation))
         self._models = models
         self._chats = chats
         self._leaving = False
@@ -84,7 +85,7 @@ class ChatApp(App[int]):
         return self.chat
 
     def _screen_of(self, opening: Opening) -> ChatScreen:
-        screen = ChatScreen(opening.open, opening.label, opening.greeting)
+        screen = ChatScreen(opening.open, opening.label, opening.greeting, opening.invitation)
         if self._show_thinking is None:
             screen.reasoning_open = memory.reasoning_open()
         elif not self._show_thinking:

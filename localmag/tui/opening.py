@@ -12,14 +12,26 @@ if TYPE_CHECKING:  # a database is no part of the first paint
     from localmag.sessions import Session
 
 
+INVITATION = "Ask anything."
+
+
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What the status line says of the engine. `context` is in tokens, 0 if not known."""
+    """What the status line says of the engine.
+
+    `context` is in tokens, and so is `most`, the largest that the model could be given; 0 if not known.
+    """
 
     model: str
     build: str = ""
     backend: str = ""
     context: int = 0
+    most: int = 0
+
+    @property
+    def grows(self) -> bool:
+        """Whether a larger context can be asked for."""
+        return not self.most or self.context < self.most
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,8 @@ class Opening:
     open: Opener
     label: Label
     greeting: str = ""
+    invitation: str = INVITATION
+    """What the box says while it is empty: a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

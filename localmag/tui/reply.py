@@ -35,8 +35,13 @@ if TYPE_CHECKING:  # a database is no part of the first paint
     from localmag.sessions import Entry
 
 
+SLACK = 8
+"""Tokens under a limit at which it counts as reached: those that broke a reply's grammar are not counted."""
 STEADY_S = 0.25
 """Seconds before which a rate says nothing: tokens come in bunches."""
+
+
+_KEPT = "What had arrived is kept"
 
 
 class State(StrEnum):
@@ -70,6 +75,10 @@ class Reply:
         self.stop: Stop | None = None
         self.usage: Usage | None = None
         self.timing: Timing | None = None
+        self.room = 0
+        """Tokens of the context that it was written in; 0 if not known."""
+        self.grows = False
+        """Whether a larger context can be asked for."""
         self.loaded = 0.0
         self.read = 0
         self.to_read = 0
@@ -96,6 +105,8 @@ class Reply:
             reply._finish(outcome.stop, outcome.usage, outcome.timing, 0.0)
             reply.reasoning_seconds = outcome.thinking_s
             reply.saved_error = outcome.error or ""
+            if entry.setup and reply.written < entry.setup.max_tokens - SLACK:
+                reply.room = reply.context_used() or 0
         else:
             reply.state = State.DONE
         return reply
@@ -209,6 +220,16 @@ class Reply:
         return "".join(self.reasoning)
 
     @property
+    def arrived(self) -> bool:
+        """Whether there is anything of it to keep."""
+        return bool(self.reasoning or self.answer or self.notes)
+
+    @property
+    def written(self) -> int:
+        """Tokens of it."""
+        return self.reasoning_tokens + self.answer_tokens
+
+    @property
     def first_token_s(self) -> float | None:
         """Seconds from Enter to the first token, of whichever kind."""
         if self.timing and self.timing.ttft_s:
@@ -224,14 +245,14 @@ class Reply:
             return self.timing.decode_tps
         if self._first is None or self.state.final or now - self._first < STEADY_S:
             return None
-        return (self.reasoning_tokens + self.answer_tokens - 1) / (now - self._first)
+        return (self.written - 1) / (now - self._first)
 
     def context_used(self) -> int | None:
         """Tokens in the context, as far as this reply tells."""
         if self.usage and self.usage.context:
             return self.usage.context
         read = self.read if self.state is State.READING else self.to_read
-        return read + self.reasoning_tokens + self.answer_tokens if read else None
+        return read + self.written if read else None
 
     def thought(self, now: float) -> str:
         """The line over a reply: "thought 42 s · 1,830 tok · 31 tok/s"; empty if it did not think."""
@@ -264,20 +285,27 @@ class Reply:
             return sanitize(str(self.error))
         match self.stop:
             case Stop.CANCELLED:
-                return "Stopped. What had arrived is kept."
+                return f"Stopped. {_KEPT}." if self.arrived else "Stopped."
             case Stop.LENGTH:
-                return "Cut off: context or token limit is full. Raise --ctx or --max-tokens, or chat anew."
+                return self._cut_off()
             case Stop.BUDGET:
                 return "The thinking budget ran out before an answer."
             case Stop.LOOP:
                 return "Stopped: the model was repeating itself."
             case Stop.ERROR:
                 why = sanitize(self.saved_error) or "The engine failed."
-                return f"{why} What had arrived is kept; send a message to go on."
+                return f"{why} {_KEPT}; send a message to go on." if self.arrived else why
             case Stop.END if not self.answer and self.reasoning:
                 return "The model ended without an answer."
             case _:
                 return ""
+
+    def _cut_off(self) -> str:
+        """Which limit it was, and what can be done about that one."""
+        if self.room and (self.context_used() or 0) >= self.room - SLACK:
+            larger = ", or start with a larger --ctx" if self.grows else ""
+            return f"Cut off: the context is full. Begin a new conversation (Ctrl+N){larger}."
+        return f"Cut off at the limit of --max-tokens. {_KEPT}; send a message to go on, or raise it."
 
 
 def earlier(entries: Iterable[Entry]) -> tuple[Reply, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from localmag.errors import BadFile, EngineDied, WrongUsage
+from localmag.errors import BadFile, ContextTooSmall, EngineDied, WrongUsage
 from localmag.tui.app import ChatApp
+from localmag.tui.opening import Label
 from localmag.tui.reply import State
 from localmag.tui.worker import Doing, Report, Turns
 from localmag.types import (
@@ -241,6 +243,56 @@ async def test_a_message_the_conversation_refused_is_given_back() -> None:
         await it.say("A long and precious message")
         await it.shown("● failed", "Go on there.")
         assert it.chat.composer.text == "A long and precious message"
+
+
+async def test_a_message_that_is_too_long_is_given_back() -> None:
+    full = ContextTooSmall("With this message the conversation is 5,000 tokens long.", "Shorten it.")
+    async with running(app_of(reply("", "Hello."), [full], reply("", "Much better.")), (80, 24)) as it:
+        await it.say("Hi")
+        await it.shown("● done", "Hello.")
+        await it.say("A long and precious message")
+        await it.shown("● failed", "5,000 tokens long. Shorten it.")
+        assert it.chat.composer.text == "A long and precious message"
+        assert "▌ A long and precious message" not in it.text
+        await it.press("!", "enter")
+        await it.shown("● done", "▌ A long and precious message!", "Much better.", "▌ Hi")
+
+
+async def test_what_waits_behind_a_message_that_is_refused_comes_back_after_it() -> None:
+    gate = Gate()
+    async with running(app_of([gate, ContextTooSmall("Too long.", "Shorten it.")])) as it:
+        for text in ("first", "second"):
+            await it.say(text)
+        it.chat.composer.insert("third")
+        gate.open()
+        await it.shown("● failed")
+        await until(it.pilot.pause, lambda: it.chat.composer.text == "first\n\nsecond\n\nthird")
+
+
+@pytest.mark.parametrize(
+    ("label", "written", "said"),
+    [
+        (
+            LABEL,
+            4096 - 57,
+            "Cut off: the context is full. Begin a new conversation (Ctrl+N), or start with a larger",
+        ),
+        (replace(LABEL, most=4096), 4039, "the context is full. Begin a new conversation (Ctrl+N)."),
+        (LABEL, 512, "Cut off at the limit of --max-tokens."),
+    ],
+)
+async def test_a_reply_that_was_cut_off_says_by_which_limit(label: Label, written: int, said: str) -> None:
+    done = Done(Stop.LENGTH, Usage(57, 0, 0, written), Timing())
+    async with running(app_of([TextDelta("It is"), done], label=label)) as it:
+        await it.say("Go")
+        await it.shown("● done")
+        assert said in it.chat.replies[0].ending()
+
+
+async def test_the_box_invites_to_what_the_model_is_for() -> None:
+    app = ChatApp(ScriptedConversation().opener(), LABEL, invitation="Ask a sum, or a small problem.")
+    async with running(app, (80, 24)) as it:
+        await it.shown("Ask a sum, or a small problem. Enter sends, Ctrl+J starts a new line.")
 
 
 async def test_a_reply_without_reasoning_has_no_line_about_it() -> None:

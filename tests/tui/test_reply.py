@@ -108,6 +108,22 @@ def test_the_first_tokens_come_in_a_bunch_and_have_no_rate() -> None:
     assert folded(ThinkingDelta("a")).tokens_per_second(1.3) == 0
 
 
+@pytest.mark.parametrize(("written", "said"), [(99, "--max-tokens"), (40, "the context is full")])
+def test_a_saved_reply_that_was_cut_off_says_by_which_limit(written: int, said: str) -> None:
+    setup = Setup("m", "b", "llama.cpp", Sampling(), 100)
+    outcome = Outcome(Stop.LENGTH, Usage(4000, 0, written, 0))
+    entry = Entry(1, Message("assistant", (Thinking("Hm", closed=False),)), 0.0, setup, outcome)
+    assert said in Reply.saved("Why?", entry).ending()
+
+
+def test_nothing_is_said_to_be_kept_where_nothing_had_arrived() -> None:
+    setup = Setup("m", "b", "llama.cpp", Sampling(), 100)
+    refused = Outcome(Stop.ERROR, error="It is too long. Shorten it.", refused=True)
+    entry = Entry(1, Message("assistant", ()), 0.0, setup, refused)
+    assert Reply.saved("Why?", entry).ending() == "It is too long. Shorten it."
+    assert folded(Done(Stop.CANCELLED, Usage(), Timing())).ending() == "Stopped."
+
+
 def test_several_stretches_of_reasoning_add_up() -> None:
     reply = folded(
         ThinkingDelta("a"),

@@ -15,17 +15,17 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from localmag.errors import LocalmagError
+from localmag.errors import LocalmagError, WrongUsage
 from localmag.sanitize import sanitize
 from localmag.tui import memory
-from localmag.tui.opening import Label
+from localmag.tui.opening import INVITATION, Label
 from localmag.tui.reply import Reply, State, percent, rate, seconds
 from localmag.tui.widgets.composer import Composer
 from localmag.tui.widgets.reasoning import ReasoningPane
 from localmag.tui.widgets.status import Figures, StatusLine
 from localmag.tui.widgets.transcript import Transcript
 from localmag.tui.worker import Began, Doing, Ended, Failed, Fitted, Note, Opened, Opener, Turns
-from localmag.types import Loading
+from localmag.types import Done, Loading
 
 FRAME_S = 0.06
 """Seconds between two drawings of what streams in."""
@@ -66,9 +66,12 @@ class ChatScreen(Screen[None]):
     class Woken(Message):
         """There are notes to draw."""
 
-    def __init__(self, open_conversation: Opener, label: Label, greeting: str = "") -> None:
+    def __init__(
+        self, open_conversation: Opener, label: Label, greeting: str = "", invitation: str = INVITATION
+    ) -> None:
         super().__init__()
         self.greeting = greeting
+        self._invitation = invitation
         self.clock = time.monotonic
         self.label = label
         self.turns = Turns(open_conversation, lambda: self.post_message(self.Woken()))
@@ -103,7 +106,7 @@ class ChatScreen(Screen[None]):
             yield Transcript(self.greeting)
             yield ReasoningPane(classes="-empty" if shown else "-empty -collapsed")
         yield Static("", id="queue", markup=False)
-        yield Composer()
+        yield Composer(self._invitation)
         yield StatusLine()
 
     def on_mount(self) -> None:
@@ -156,13 +159,16 @@ class ChatScreen(Screen[None]):
                 self._end(now)
             case Fitted(context, notes):
                 self._doing = ""
-                self.label = replace(self.label, context=context)
+                most = context if context < self.label.context else self.label.most
+                self.label = replace(self.label, context=context, most=most)
                 for line in notes:
                     self.notify(sanitize(line), severity="warning", timeout=NOTICE_S)
             case event:
                 if isinstance(event, Loading):
                     self._loaded = event.fraction
                 if self.current is not None:
+                    if isinstance(event, Done):
+                        self.current.room, self.current.grows = self.label.context, self.label.grows
                     self.current.fold(event, now)
 
     def _show_earlier(self, earlier: tuple[Reply, ...], now: float) -> None:
@@ -183,11 +189,19 @@ class ChatScreen(Screen[None]):
             self.transcript.add([notice], now)
         elif self._begun:
             self.current.fail(error, now)
-            if not taken:  # so it is not on disk either: the user's again
-                self.composer.put_back(self.turns.take_back())
+            if not taken or (isinstance(error, WrongUsage) and not self.current.arrived):
+                self._give_back(self.current, now)
         # Otherwise a message waits for a conversation that did not open: opening is tried again for it.
         if not self.opened:
             self.opening_error = error
+
+    def _give_back(self, reply: Reply, now: float) -> None:
+        """What was refused, and is told to no model, is the user's to change and send again."""
+        self.composer.put_back("\n\n".join([self.turns.take_back() or reply.question, *self.queued]))
+        self.queued.clear()
+        reply.question = ""
+        self.transcript.load(self.replies, now)
+        self._choose(reply)
 
     def _send(self, text: str) -> None:
         now = self.clock()
@@ -253,7 +267,7 @@ class ChatScreen(Screen[None]):
 
     def _figures(self, now: float) -> Figures:
         reply = self.current
-        last = reply or next((r for r in reversed(self.replies) if r.question), None)
+        last = reply or next((r for r in reversed(self.replies) if r.question or r.error), None)
         if self._doing:
             state, mood = self._doing, "busy"
         elif reply is not None:

@@ -12,7 +12,7 @@ from textual.widgets.text_area import Edit, EditResult
 
 from localmag.sanitize import sanitize
 
-PLACEHOLDER = "Ask anything. Enter sends, Ctrl+J starts a new line."
+HOW = "Enter sends, Ctrl+J starts a new line."
 NEW_LINE = {"ctrl+j", "shift+enter", "alt+enter"}
 
 
@@ -36,9 +36,9 @@ class Composer(TextArea):
     class HelpWanted(Message):
         """`?` was typed where nothing is written."""
 
-    def __init__(self) -> None:
+    def __init__(self, invitation: str) -> None:
         super().__init__(
-            placeholder=PLACEHOLDER,
+            placeholder=f"{invitation} {HOW}",
             highlight_cursor_line=False,
             show_line_numbers=False,
             tab_behavior="focus",
