@@ -12,6 +12,7 @@ from textual import events, work
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import ThemeProvider
 
@@ -223,12 +224,28 @@ class ChatApp(App[int]):
         await super().on_event(event)
 
     def _is_writing(self, event: events.Event) -> bool:
-        """Whether it is meant for the box, if that is what the help hides. `?` asks for the help itself."""
-        if self.screen_stack[-2] is not self.chat or self.chat.focused is not self.chat.composer:
+        """Whether it is meant for the box, if that is what the help hides.
+
+        A message does not begin with a space, and there `?` asks for the help itself.
+        """
+        box = self.chat.composer
+        if self.screen_stack[-2] is not self.chat or self.chat.focused is not box:
             return False
         if isinstance(event, events.Key):
-            return event.is_printable and event.character not in (" ", "?")
+            return event.is_printable and (event.character not in (" ", "?") or bool(box.text))
         return isinstance(event, events.Paste)
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """What is told names files and errors: their brackets are no markup, whatever a widget asks for."""
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def action_command_palette(self) -> None:
         if not isinstance(self.screen, Palette):

@@ -11,6 +11,7 @@ from localmag.errors import WrongUsage
 from localmag.tui.app import ChatApp
 from localmag.tui.opening import Opening
 from localmag.tui.screens.chat import ChatScreen
+from tests.tui.driving import running
 from tests.tui.fakes import LABEL, ScriptedConversation
 
 
@@ -82,3 +83,9 @@ def test_what_is_to_be_done_afterwards_is_left_where_a_thread_still_has_the_conv
     release.set()
     assert done == ([] if hangs else ["kept"])
     assert capsys.readouterr().err == ""  # there was no reply that could have been cut short
+
+
+async def test_brackets_in_what_is_told_are_no_markup() -> None:
+    async with running(ChatApp(ScriptedConversation().opener(), LABEL)) as it:
+        it.chat.notify("Could not read [/tmp/x]: [Errno 13].")
+        await it.shown("Could not read [/tmp/x]: [Errno 13].")

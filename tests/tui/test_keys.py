@@ -84,9 +84,9 @@ async def test_what_is_written_over_the_help_closes_it_and_goes_to_the_box(opene
         it.app.post_message(Paste(" and more"))
         await it.gone("Any key closes this.")
         assert it.chat.composer.text == "hello and more"
-        at_once(it, "f1", "!", "f1", "f1", "?")
+        at_once(it, "f1", " ", "!", "f1", "f1", "?")
         await it.pilot.pause(0.1)
-        assert it.chat.composer.text == "hello and more!?"
+        assert it.chat.composer.text == "hello and more !?"
         assert it.app.screen is it.chat
 
 
