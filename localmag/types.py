@@ -6,7 +6,7 @@ cross the pipe to the engine's process and be read in tests at a glance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -181,9 +181,10 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingDelta:
-    """More reasoning. An empty one opens a stretch of it."""
+    """More reasoning, of `tokens` ids. An empty one opens a stretch of it."""
 
     text: str
+    tokens: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,10 @@ class ThinkingClosed:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
+    """More of the answer, of `tokens` ids."""
+
     text: str
+    tokens: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,7 @@ def gathered(frames: Iterable[Frame]) -> Iterator[Frame]:
 def _joined(events: Iterable[Event]) -> Iterator[Event]:
     for kind, run in groupby(events, type):
         if issubclass(kind, _TEXTS):
-            yield kind("".join(event.text for event in run if isinstance(event, _TEXTS)))
+            deltas = [event for event in run if isinstance(event, _TEXTS)]
+            yield kind("".join(delta.text for delta in deltas), sum(delta.tokens for delta in deltas))
         else:
             yield from run

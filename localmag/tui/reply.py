@@ -136,12 +136,12 @@ class Reply:
                 self.read, self.to_read = done, total
             case Notice(text):
                 self.notes.append(sanitize(text))
-            case ThinkingDelta(text):
-                self._think(text, now)
+            case ThinkingDelta(text, tokens):
+                self._think(text, tokens, now)
             case ThinkingClosed(tokens, seconds):
                 self._close_thinking(tokens, seconds)
-            case TextDelta(text):
-                self._speak(text, now)
+            case TextDelta(text, tokens):
+                self._speak(text, tokens, now)
             case ToolCallReady(call):
                 self.notes.append(_called(call.name, call.arguments))
             case Malformed(text, why):
@@ -161,7 +161,7 @@ class Reply:
             self.stop = Stop.CANCELLED
             self.state = State.STOPPED
 
-    def _think(self, text: str, now: float) -> None:
+    def _think(self, text: str, tokens: int, now: float) -> None:
         if self.state is not State.THINKING:
             self.state = State.THINKING
             self._opened = now
@@ -170,8 +170,8 @@ class Reply:
                 self.reasoning.append("\n\n")
         if self._first is None:
             self._first = now
-        self._counted += 1
-        self.reasoning_tokens += 1
+        self._counted += tokens
+        self.reasoning_tokens += tokens
         self.reasoning.append(self._safe_reasoning.feed(text))
 
     def _close_thinking(self, tokens: int, seconds: float) -> None:
@@ -181,13 +181,13 @@ class Reply:
         # What follows is the answer, or the end: either way no longer thought.
         self.state = State.ANSWERING
 
-    def _speak(self, text: str, now: float) -> None:
+    def _speak(self, text: str, tokens: int, now: float) -> None:
         if self.state is State.THINKING:
             self._settle(now)
         self.state = State.ANSWERING
         if self._first is None:
             self._first = now
-        self.answer_tokens += 1
+        self.answer_tokens += tokens
         self.answer.append(self._safe_answer.feed(text))
 
     def _finish(self, stop: Stop, usage: Usage | None, timing: Timing | None, now: float) -> None:

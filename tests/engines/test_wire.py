@@ -111,6 +111,12 @@ def test_gathering_joins_neighbours_only() -> None:
     ]
 
 
+def test_what_is_joined_still_tells_how_many_ids_it_was() -> None:
+    frames: list[Frame] = [Said(1, (ThinkingDelta(text),)) for text in "abc"]
+    joined = [*gathered([*gathered(frames), Said(1, (ThinkingDelta("d"),))])]
+    assert [event.tokens for event in joined[0].events] == [4]  # type: ignore[union-attr]
+
+
 class Kept(Wire):
     """A wire whose other side is a list, and which takes its time."""
 

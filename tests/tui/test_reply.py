@@ -124,6 +124,13 @@ def test_nothing_is_said_to_be_kept_where_nothing_had_arrived() -> None:
     assert folded(Done(Stop.CANCELLED, Usage(), Timing())).ending() == "Stopped."
 
 
+def test_what_comes_joined_counts_as_the_tokens_that_it_was() -> None:
+    reply = folded(Prefill(9, 9), ThinkingDelta("abc", 3), ThinkingDelta("de", 2))
+    assert reply.thought(3.0).startswith("thinking 1.0 s · 5 tok")
+    reply.fold(TextDelta("f" * 20, 20), 4.0)
+    assert (reply.answer_tokens, reply.context_used()) == (20, 34)
+
+
 def test_several_stretches_of_reasoning_add_up() -> None:
     reply = folded(
         ThinkingDelta("a"),
