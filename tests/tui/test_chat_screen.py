@@ -258,6 +258,14 @@ async def test_a_message_that_is_too_long_is_given_back() -> None:
         await it.shown("● done", "▌ A long and precious message!", "Much better.", "▌ Hi")
 
 
+async def test_a_larger_context_is_not_advised_where_there_is_none() -> None:
+    full = ContextTooSmall("It is too long.", "Give a larger context with --ctx.")
+    async with running(app_of([full], label=replace(LABEL, most=4096))) as it:
+        await it.say("Hi")
+        await it.shown("● failed", "It is too long. Shorten the message, or begin a new conversation")
+        assert "--ctx" not in it.text
+
+
 async def test_what_waits_behind_a_message_that_is_refused_comes_back_after_it() -> None:
     gate = Gate()
     async with running(app_of([gate, ContextTooSmall("Too long.", "Shorten it.")])) as it:

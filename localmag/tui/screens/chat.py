@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from localmag.errors import LocalmagError, WrongUsage
+from localmag.errors import ContextTooSmall, LocalmagError, WrongUsage
 from localmag.sanitize import sanitize
 from localmag.tui import memory
 from localmag.tui.opening import INVITATION, Label
@@ -182,6 +182,8 @@ class ChatScreen(Screen[None]):
         self._choose(self.replies[-1])
 
     def _fail(self, error: LocalmagError, taken: bool, now: float) -> None:
+        if isinstance(error, ContextTooSmall) and not self.label.grows:  # which the engine cannot tell
+            error = ContextTooSmall(error.what, "Shorten the message, or begin a new conversation (Ctrl+N).")
         if self.current is None:
             notice = Reply("", now)
             notice.fail(error, now)
