@@ -90,7 +90,7 @@ def test_a_new_conversation_and_back_to_the_one_before() -> None:
         it.type(f"478{ENTER}")
         it.until("▌ What is 478 + 356?", "│ half a thou", "● done")
         it.type(CTRL_U)
-        it.until("Ask anything.")
+        it.until("Enter sends")
         it.type(f"Now add 12.{ENTER}")
         it.until("▌ Now add 12.", "846", "● done")
         it.type(CTRL_Q)
