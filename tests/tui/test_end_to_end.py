@@ -40,7 +40,7 @@ def test_a_chat_from_the_first_paint_to_the_next_day() -> None:
     from tests.tui.terminal import Terminal
 
     with Terminal(["chat", "demo", *SHORT]) as it:
-        it.until("Ask anything. Enter sends", "● ready", "Reasoning")
+        it.until("Enter sends, Ctrl+J starts a new line.", "● ready", "Reasoning")
         it.type(f"What is 478{CTRL_J}+ 356?")
         it.until("│ What is 478", "│ + 356?")
         it.type(ENTER)
