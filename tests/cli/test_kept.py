@@ -35,7 +35,14 @@ def folder(home: Path, id: str) -> Path:
     return home / "localmag" / "cache" / "contexts" / id
 
 
-@pytest.mark.parametrize("flags", [[], ["--keep-reasoning"]])
+RESUMED = [
+    ("llama.cpp", []),
+    ("llama.cpp", ["--keep-reasoning"]),
+    pytest.param("mlx", ["--keep-reasoning"], marks=mlx_runs),
+]
+
+
+@pytest.mark.parametrize(("backend", "flags"), RESUMED)
 def test_a_chat_that_is_resumed_reads_only_what_is_new(
     localmag: RunLocalmag, home: Path, backend: str, flags: list[str]
 ) -> None:
@@ -71,14 +78,14 @@ def test_without_it_the_answer_is_the_same(localmag: RunLocalmag, home: Path, ba
     assert (first["usage"]["cached_tokens"] > 0, second["usage"]["cached_tokens"]) == (True, 0)
 
 
-def test_one_that_is_damaged_is_left_out_with_a_note(localmag: RunLocalmag, home: Path, backend: str) -> None:
-    localmag("chat", "demo", "--backend", backend, "--temp", "0", stdin=SUM)
+def test_one_that_is_damaged_is_left_out_with_a_note(localmag: RunLocalmag, home: Path) -> None:
+    localmag("chat", "demo", "--temp", "0", stdin=SUM)
     id = only_session(localmag)
     victim = max(folder(home, id).iterdir(), key=lambda path: path.stat().st_size)
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
     victim.write_bytes(data)
-    done = localmag("chat", "--resume", id, "--backend", backend, "--temp", "0", stdin=NEXT)
+    done = localmag("chat", "--resume", id, "--temp", "0", stdin=NEXT)
     assert done.returncode == 0
     assert "846" in done.stdout
     assert "kept of the context is damaged" in done.stderr
@@ -118,7 +125,10 @@ def test_where_none_can_be_written_the_chat_says_so_and_is_kept(localmag: RunLoc
     assert "834" in localmag("sessions", "show", only_session(localmag)).stdout
 
 
-@pytest.mark.parametrize("disk", ["nr_inodes=4", "ro"])
+FULL = [("llama.cpp", "nr_inodes=4"), ("llama.cpp", "ro"), pytest.param("mlx", "nr_inodes=4", marks=mlx_runs)]
+
+
+@pytest.mark.parametrize(("backend", "disk"), FULL)
 def test_a_disk_that_is_full_or_only_read_is_one_note(home: Path, backend: str, disk: str) -> None:
     chat = f"echo '{SUM}' | $LOCALMAG chat demo --backend {backend} --temp 0"
     lines = f"{chat}; code=$?; find $VOLUME -type f; exit $code"
