@@ -214,7 +214,7 @@ class ChatApp(App[int]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action in ("new_conversation", "earlier_conversations"):
-            return self._chats is not None
+            return self._chats is not None and self.chat.is_mounted
         return super().check_action(action, parameters)
 
     async def on_event(self, event: events.Event) -> None:
@@ -228,11 +228,11 @@ class ChatApp(App[int]):
 
         A message does not begin with a space, and there `?` asks for the help itself.
         """
-        box = self.chat.composer
-        if self.screen_stack[-2] is not self.chat or self.chat.focused is not box:
+        chat = self.chat
+        if self.screen_stack[-2] is not chat or not chat.is_mounted or chat.focused is not chat.composer:
             return False
         if isinstance(event, events.Key):
-            return event.is_printable and (event.character not in (" ", "?") or bool(box.text))
+            return event.is_printable and (event.character not in (" ", "?") or bool(chat.composer.text))
         return isinstance(event, events.Paste)
 
     def notify(
@@ -261,7 +261,7 @@ class ChatApp(App[int]):
         yield SystemCommand(
             "Quit", "A partial reply is kept, and so is what has been fetched", self.action_quit
         )
-        if screen is self.chat:
+        if screen is self.chat and screen.is_mounted:
             if self._chats:
                 yield SystemCommand("New conversation", "The one that is open is kept", self.new_conversation)
                 yield SystemCommand("Earlier conversations…", "To go on with one", self.earlier_conversations)

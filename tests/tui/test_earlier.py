@@ -109,6 +109,16 @@ async def test_one_in_which_nothing_was_said_is_new_already(world: World) -> Non
         assert it.chat is chat
 
 
+async def test_keys_are_for_a_screen_that_is_composed(world: World) -> None:
+    """Several that arrive together reach the app while the next screen is still being made."""
+    app = ChatApp(world.opening().open, LABEL, chats=world.chats())
+    asked = ((app.chat, "stop"), (app.chat, "toggle_reasoning"), (app, "new_conversation"))
+    assert not any(where.check_action(action, ()) for where, action in asked)
+    async with driven(app, (100, 24)) as it:
+        await it.shown("● ready")
+        assert all(where.check_action(action, ()) for where, action in asked)
+
+
 async def test_the_key_stops_a_reply_only_if_it_is_pressed_twice(world: World) -> None:
     world.scenes = [endless]
     async with chatting(world) as it:

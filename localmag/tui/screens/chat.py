@@ -372,6 +372,10 @@ class ChatScreen(Screen[None]):
         self._choose(message.reply)
         self.draw()
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys that arrive together may be for a screen that is not composed yet."""
+        return self.is_mounted and super().check_action(action, parameters)
+
     @on(ReasoningPane.Toggled)
     def action_toggle_reasoning(self) -> None:
         wanted = self.has_class("-collapsed")
