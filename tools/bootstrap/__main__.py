@@ -58,8 +58,9 @@ def run(job: str, args: list[str]) -> int:
     if job == "check":
         return check()
     if job == "test":
-        # Most tests wait for processes, terminals and time limits: two lines of them wait half as long.
-        return become(MAIN, "-m", "pytest", *(args or ("-n", "2", "--dist", "loadfile")))
+        # Many tests wait for processes, terminals and time limits: one more at once than there are cores.
+        workers = str(min(os.cpu_count() or 1, 7) + 1)
+        return become(MAIN, "-m", "pytest", *(args or ("-n", workers, "--dist", "loadfile")))
     if job == "bench":
         return become(MAIN, "-m", "tools.bench", *args)
     if job == "bench-fit":
