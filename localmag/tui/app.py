@@ -219,6 +219,8 @@ class ChatApp(App[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """What is written over the help closes it here: the box is to have it before what comes next."""
+        if isinstance(event, events.InputEvent) and not self.screen_stack:
+            return  # typed while the program was leaving: Textual would look for a screen to give it to
         if self._help and self._help.is_active and not event.is_forwarded and self._is_writing(event):
             self._help.dismiss()
         await super().on_event(event)
